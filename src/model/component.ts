@@ -1,0 +1,53 @@
+import type { Bytes } from './bytes.js'
+
+/** The four kinds of things that an upstream offers. */
+export type Kind = 'tools' | 'resources' | 'resourceTemplates' | 'prompts'
+
+export const KINDS: readonly Kind[] = ['tools', 'resources', 'resourceTemplates', 'prompts']
+
+/** The list method of each kind and the member of its result that holds the items. */
+export const LIST_METHOD: Readonly<Record<Kind, string>> = {
+  tools: 'tools/list',
+  resources: 'resources/list',
+  resourceTemplates: 'resources/templates/list',
+  prompts: 'prompts/list',
+}
+
+/** One tool, resource, template or prompt exactly as its upstream described it. */
+export interface Component {
+  readonly kind: Kind
+  /** Native identity: `name` of a tool or prompt, `uri` of a resource, `uriTemplate` of a template. */
+  readonly key: string
+  /** The raw JSON object. */
+  readonly bytes: Bytes
+  /**
+   * Tools only: `x-mcp-header` annotations of the input schema, as path from the root of `arguments`
+   * to header suffix (Streamable HTTP 2026-07-28, "Mcp-Param").
+   */
+  readonly headerParams?: readonly HeaderParam[]
+}
+
+export interface HeaderParam {
+  readonly path: readonly string[]
+  /** The `X` of `Mcp-Param-X`, as written in the schema. */
+  readonly header: string
+}
+
+/**
+ * What is known of one kind at one upstream.
+ * `unknown` = never fetched; `absent` = the upstream does not offer this kind; `failed` = its list could not be had.
+ */
+export type KindCatalog =
+  | { readonly state: 'unknown' }
+  | { readonly state: 'absent' }
+  | { readonly state: 'live' | 'stale'; readonly items: readonly Component[]; readonly fetchedAt: number }
+  | { readonly state: 'failed'; readonly reason: string; readonly items: readonly Component[] }
+
+export type UpstreamCatalog = Readonly<Record<Kind, KindCatalog>>
+
+export const EMPTY_CATALOG: UpstreamCatalog = {
+  tools: { state: 'unknown' },
+  resources: { state: 'unknown' },
+  resourceTemplates: { state: 'unknown' },
+  prompts: { state: 'unknown' },
+}

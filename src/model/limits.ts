@@ -1,0 +1,52 @@
+/**
+ * Every fixed bound of the gateway, in one place. Each is hit by a test.
+ * Sources: research on peers and the protocol text; the defaults a person may change are in the config schema.
+ */
+export const LIMITS = {
+  /** Bytes of one client message (HTTP body or stdio line). */
+  bodyBytes: 4 * 1024 * 1024,
+  /** Bytes of one upstream message (line, SSE event, HTTP body). */
+  upstreamMessageBytes: 16 * 1024 * 1024,
+  /** Nesting of a JSON message. */
+  jsonDepth: 128,
+  /** Values in one client message. */
+  jsonElements: 200_000,
+  /** Values in one upstream message: a big list is legitimate, a bomb is not. */
+  upstreamJsonElements: 2_000_000,
+  /** Bytes of a string JSON-RPC id. */
+  idBytes: 256,
+  /** Messages in one legacy batch. */
+  batch: 100,
+  /** Components of one kind at one upstream. */
+  componentsPerKind: 2_000,
+  /** Pages of one list of one upstream. */
+  listPages: 100,
+  /** Sum of the bytes of one list of one upstream. */
+  listBytes: 8 * 1024 * 1024,
+  /** Components in one page of our own lists. */
+  pageSize: 1_000,
+  /** Longest public tool or prompt name that common clients take. */
+  publicName: 64,
+  /** Legacy sessions of the HTTP face, in all. */
+  sessions: 10_000,
+  /** Milliseconds after which an unused legacy session ends. */
+  sessionIdleMs: 30 * 60_000,
+  /** Bytes kept of each child's stderr. */
+  stderrRingBytes: 64 * 1024,
+  /** Bytes waiting for a child's stdin. */
+  stdinQueueBytes: 1024 * 1024,
+  /** Bytes waiting for one client stream, one result not counted. */
+  clientBufferBytes: 1024 * 1024,
+  /** Requests in flight per client connection or session. */
+  inFlightPerClient: 256,
+  /** Largest delay a timer may have: Node fires longer ones at once. */
+  timerMs: 2 ** 31 - 1,
+  /** SSE comment interval towards clients. */
+  keepAliveMs: 15_000,
+  /** How long a legacy client's request goes on after it disconnected. */
+  detachedMs: 60_000,
+  /** Milliseconds that a list waits for upstreams which are in their very first start. */
+  firstListMs: 600,
+  /** Milliseconds that a call of an unknown name waits for upstreams whose catalog is unknown. */
+  resolveMs: 5_000,
+} as const

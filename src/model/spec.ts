@@ -1,0 +1,60 @@
+/** One configured server after parsing, expansion and defaults: effective values only. All times in ms. */
+export interface UpstreamSpec {
+  readonly name: string
+  readonly transport: StdioSpec | HttpSpec
+  /** Public names are `PREFIX__NAME`; `""` = no prefix. Two servers may share one. */
+  readonly prefix: string
+  readonly enabled: boolean
+  /** Started by first use instead of at boot. */
+  readonly lazy: boolean
+  /** `auto` probes; `legacy` and `modern` skip the probe; a date pins one protocol version. */
+  readonly era: string
+  readonly timeouts: Timeouts
+  readonly unavailable: 'keep' | 'hide'
+  readonly tools: ComponentFilter
+  readonly resources: ComponentFilter
+  readonly prompts: ComponentFilter
+}
+
+export interface StdioSpec {
+  readonly kind: 'stdio'
+  readonly command: string
+  readonly args: readonly string[]
+  /** Only what the entry says; the spawner adds its allow-list of inherited variables. */
+  readonly env: Readonly<Record<string, string>>
+  readonly cwd?: string
+}
+
+export interface HttpSpec {
+  /** `http` = Streamable HTTP only, `sse` = HTTP+SSE of 2024-11-05 only, `auto` = found out. */
+  readonly kind: 'http' | 'sse' | 'auto'
+  readonly url: string
+  readonly headers: Readonly<Record<string, string>>
+}
+
+export interface Timeouts {
+  /** DNS, TCP and TLS, or the spawn event. */
+  readonly connect: number
+  /** From the start to a finished handshake. */
+  readonly start: number
+  /** A request without a sign of life. */
+  readonly request: number
+  /** A request in all. */
+  readonly total: number
+  /** One list request without a sign of life, and in all. */
+  readonly list: number
+  readonly listTotal: number
+}
+
+/** Glob patterns (`*` any run, `?` one character) over native names or URIs. Deny beats allow. */
+export interface ComponentFilter {
+  readonly allow?: readonly string[]
+  readonly deny?: readonly string[]
+}
+
+/** A configured server that cannot work as written; the gateway runs without it and says why. */
+export interface MisconfiguredSpec {
+  readonly name: string
+  readonly prefix: string
+  readonly problem: string
+}

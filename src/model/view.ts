@@ -1,0 +1,86 @@
+import type { Component, Kind, UpstreamCatalog } from './component.js'
+
+export type LifecycleState =
+  | 'disabled'
+  | 'misconfigured'
+  | 'idle'
+  | 'starting'
+  | 'ready'
+  | 'backoff'
+  | 'quarantined'
+  | 'auth_required'
+  | 'draining'
+  | 'stopped'
+
+export interface LastError {
+  readonly kind: string
+  readonly message: string
+  /** Wall-clock ms. */
+  readonly at: number
+}
+
+/** What everybody may know of one upstream at one moment. Frozen; replaced as a whole. */
+export interface UpstreamView {
+  readonly name: string
+  readonly prefix: string
+  /** As configured, or as found out. */
+  readonly transport: 'stdio' | 'http' | 'sse' | 'in-process' | 'unknown'
+  readonly state: LifecycleState
+  /** Wall-clock ms of the last change of state. */
+  readonly since: number
+  /** Why it is not ready, in words without the upstream's name; null when it is. */
+  readonly reason: string | null
+  readonly lastError: LastError | null
+  /** Wall-clock ms of the next try, when one is planned. */
+  readonly nextAttemptAt: number | null
+  /** Failed starts in a row. */
+  readonly attempts: number
+  /** Starts after the first successful one. */
+  readonly restarts: number
+  readonly pid: number | null
+  /** Negotiated protocol version; null before the first handshake. */
+  readonly protocolVersion: string | null
+  readonly serverInfo: { readonly name: string; readonly version: string } | null
+  readonly instructions: string | null
+  /** True once a start has ended, well or not: lists need not wait for it any more. */
+  readonly settled: boolean
+  readonly unavailable: 'keep' | 'hide'
+  readonly catalog: UpstreamCatalog
+}
+
+/** One public name and who answers to it. */
+export interface CatalogEntry {
+  readonly kind: Kind
+  /** Public name, URI or URI template. */
+  readonly key: string
+  readonly upstream: string
+  readonly component: Component
+}
+
+/** A component that lost its public name to an earlier server. */
+export interface Shadowed {
+  readonly kind: Kind
+  readonly key: string
+  readonly upstream: string
+  /** The server that has the name. */
+  readonly by: string
+  /** The name under which it can still be called; null where that one is taken too. */
+  readonly reachableAs: string | null
+}
+
+/** What all upstreams offer together, in config order. */
+export interface MergedCatalog {
+  /** Listed entries by kind, in order. */
+  readonly listed: Readonly<Record<Kind, readonly CatalogEntry[]>>
+  /** Public key to entry, by kind; holds more than is listed (qualified names of shadowed ones). */
+  readonly byKey: Readonly<Record<Kind, ReadonlyMap<string, CatalogEntry>>>
+  readonly shadowed: readonly Shadowed[]
+}
+
+/** One frozen state of the whole gateway; a call keeps the one that it started with. */
+export interface Snapshot {
+  readonly version: number
+  /** In config order. */
+  readonly upstreams: ReadonlyMap<string, UpstreamView>
+  readonly catalog: MergedCatalog
+}
