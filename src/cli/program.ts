@@ -1,0 +1,108 @@
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { VERSION } from '../version.js'
+import { type CallCommandOptions, call } from './call.js'
+import { type CheckOptions, check } from './check.js'
+import { CommandFailure, EXIT } from './exit.js'
+import { type ServeOptions, serve } from './serve.js'
+import { type StatusOptions, status } from './status.js'
+import { type StdioOptions, stdio } from './stdio.js'
+import { say } from './talk.js'
+import { type ToolsOptions, tools } from './tools.js'
+
+/** Runs one command line; resolves with the exit code. */
+export async function run(argv: readonly string[]): Promise<number> {
+  let exitCode: number = EXIT.ok
+  const program = build(code => {
+    exitCode = code
+  })
+  try {
+    await program.parseAsync(argv, { from: 'user' })
+    return exitCode
+  } catch (thrown) {
+    if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? EXIT.ok : EXIT.usage
+    if (thrown instanceof CommandFailure) {
+      say(`holdfast: ${thrown.message}`)
+      return thrown.exitCode
+    }
+    say(`holdfast: unexpected fault: ${thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)}`)
+    return EXIT.failed
+  }
+}
+
+function build(done: (exitCode: number) => void): Command {
+  const program = new Command('holdfast')
+    .description('The MCP gateway that stays up when your servers don\'t.')
+    .version(VERSION)
+    .exitOverride()
+    .showSuggestionAfterError()
+    .configureOutput({ writeErr: text => process.stderr.write(text) })
+  addServe(program, done)
+  addStdio(program, done)
+  addCheck(program, done)
+  addStatus(program, done)
+  addTools(program, done)
+  addCall(program, done)
+  return program
+}
+
+/** The options that every command takes. */
+function command(program: Command, name: string, description: string, isDefault = false): Command {
+  return program
+    .command(name, { isDefault })
+    .description(description)
+    .exitOverride()
+    .option('-c, --config <file>', 'config file (default: HOLDFAST_CONFIG, ./holdfast.*, ./.mcp.json, user folder)')
+    .option('-q, --quiet', 'say only what matters')
+}
+
+const URL_OPTION = ['-u, --url <url>', 'a running gateway (default: the address in the config)'] as const
+
+function addServe(program: Command, done: (exitCode: number) => void): void {
+  command(program, 'serve', 'run the gateway (default command)', true)
+    .option('--host <address>', 'address to listen on')
+    .addOption(new Option('-p, --port <number>', 'port to listen on; 0 picks a free one').argParser(parsePort))
+    .option('--json', 'first line on stdout: {"event":"ready","url":...}; log lines as JSON on stderr')
+    .action(async (options: ServeOptions) => done(await serve(options)))
+}
+
+function addStdio(program: Command, done: (exitCode: number) => void): void {
+  command(program, 'stdio', 'run the gateway as a stdio MCP server')
+    .option('-u, --url <url>', 'bridge stdin and stdout to a gateway that is running at this /mcp URL')
+    .action(async (options: StdioOptions) => done(await stdio(options)))
+}
+
+function addCheck(program: Command, done: (exitCode: number) => void): void {
+  command(program, 'check [file]', 'validate a config without running it: every fault at once')
+    .option('--json', 'machine-readable')
+    .action(async (file: string | undefined, options: CheckOptions) => done(await check(file, options)))
+}
+
+function addStatus(program: Command, done: (exitCode: number) => void): void {
+  command(program, 'status [server]', 'what is up, what is down, since when and why')
+    .option(...URL_OPTION)
+    .option('-w, --watch', 'again every second')
+    .option('--json', 'machine-readable')
+    .action(async (name: string | undefined, options: StatusOptions) => done(await status(name, options)))
+}
+
+function addTools(program: Command, done: (exitCode: number) => void): void {
+  command(program, 'tools [server]', 'list the tools of all servers, or of one')
+    .option(...URL_OPTION)
+    .option('--json', 'machine-readable')
+    .action(async (name: string | undefined, options: ToolsOptions) => done(await tools(name, options)))
+}
+
+function addCall(program: Command, done: (exitCode: number) => void): void {
+  command(program, 'call <tool> [arguments...]', 'call a tool; arguments as one JSON object or as key=value')
+    .option(...URL_OPTION)
+    .option('--json', 'the whole result as JSON')
+    .action(async (tool: string, words: string[], options: CallCommandOptions) =>
+      done(await call(tool, words, options)),
+    )
+}
+
+function parsePort(text: string): number {
+  const port = Number(text)
+  if (Number.isInteger(port) && port >= 0 && port <= 65_535) return port
+  throw new InvalidArgumentError('It is not a port number from 0 to 65535.')
+}

@@ -1,0 +1,62 @@
+import { type App, createApp } from '../app.js'
+import { isGatewayError } from '../model/index.js'
+import { explain, openConfig } from './config-file.js'
+import { CommandFailure, EXIT } from './exit.js'
+import { LiveTable } from './live-table.js'
+import { firstStopSignal } from './stop-signals.js'
+import { openLog, print, say, type TalkOptions } from './talk.js'
+import { painter } from './terminal.js'
+
+export interface ServeOptions extends TalkOptions {
+  readonly config?: string
+  readonly host?: string
+  readonly port?: number
+}
+
+/** Runs the gateway until a signal. */
+export async function serve(options: ServeOptions): Promise<number> {
+  const { path, reading } = await openConfig(options.config)
+  if (reading.faults.length > 0 && !options.quiet) say(explain(reading, path))
+  const table = options.json || options.quiet ? null : new LiveTable(process.stdout)
+  const log = openLog(options)
+  const app = createApp({
+    reading,
+    configPath: path,
+    log: record => (table?.holdsBack(record) ? undefined : log(record)),
+  })
+  const stop = firstStopSignal(() => app.kill())
+  const url = await listen(app, options)
+  if (options.json) print(JSON.stringify({ event: 'ready', url, pid: process.pid }))
+  else greet(app, url, table, options)
+  const signal = await stop
+  table?.end()
+  if (!options.quiet) say(`${signal}: draining, then stopping every server`)
+  await app.close()
+  return EXIT.ok
+}
+
+async function listen(app: App, { host, port }: ServeOptions): Promise<string> {
+  try {
+    const listener = await app.listen({ ...(host ? { host } : {}), ...(port === undefined ? {} : { port }) })
+    return `${listener.url}/mcp`
+  } catch (thrown) {
+    await app.close()
+    if (isGatewayError(thrown)) throw new CommandFailure(EXIT.config, thrown.message)
+    throw thrown
+  }
+}
+
+function greet(app: App, url: string, table: LiveTable | null, { quiet }: ServeOptions): void {
+  if (quiet) {
+    print(url)
+    return
+  }
+  const paint = painter(process.stdout)
+  print(`${paint('bold', 'Holdfast')} is listening on ${paint('bold', url)}\n`)
+  print(paint('dim', 'Connect a client:'))
+  print(`  claude mcp add --transport http holdfast ${url}`)
+  print(`  codex mcp add holdfast --url ${url}`)
+  print(`  code --add-mcp '{"name":"holdfast","type":"http","url":"${url}"}'`)
+  print(`  Cursor, others: {"mcpServers":{"holdfast":{"url":"${url}"}}}\n`)
+  table?.follow(app)
+}

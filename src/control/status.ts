@@ -1,0 +1,183 @@
+import { type Kind, KINDS, type LastError, type MergedCatalog, type UpstreamView } from '../model/index.js'
+
+export type Health = 'healthy' | 'degraded' | 'unhealthy' | 'unknown'
+export type Action = 'none' | 'sign_in' | 'restart' | 'fix_config' | 'approve' | 'wait'
+
+/** One upstream in `GET /api/v1/status`. Times are ISO strings. */
+export interface UpstreamStatus {
+  readonly name: string
+  readonly prefix: string
+  readonly transport: string
+  /** Negotiated protocol version, null before the first handshake. */
+  readonly era: string | null
+  readonly health: Health
+  readonly state: string
+  readonly since: string
+  /** One sentence for a person. */
+  readonly summary: string
+  readonly action: Action
+  readonly reason: string | null
+  readonly lastError: { readonly kind: string; readonly message: string; readonly at: string } | null
+  readonly nextAttemptAt: string | null
+  readonly catalog: {
+    readonly state: 'none' | 'live' | 'stale'
+    readonly tools: number
+    readonly resources: number
+    readonly resourceTemplates: number
+    readonly prompts: number
+    readonly refreshedAt: string | null
+    /** Kinds whose list could not be had, with the cause. */
+    readonly failed: Readonly<Record<string, string>>
+    readonly shadowed: readonly {
+      readonly kind: string
+      readonly name: string
+      readonly by: string
+      readonly reachableAs: string | null
+    }[]
+  }
+  readonly pid: number | null
+  readonly restarts: number
+  readonly attempts: number
+  readonly inFlight: number
+  /** True once its first start has ended, well or not. */
+  readonly settled: boolean
+}
+
+export interface GatewayStatus {
+  readonly gateway: {
+    readonly version: string
+    readonly pid: number
+    readonly startedAt: string
+    readonly url: string | null
+    readonly draining: boolean
+    readonly config: { readonly path: string | null; readonly loadedAt: string; readonly warnings: readonly string[] }
+  }
+  readonly upstreams: readonly UpstreamStatus[]
+}
+
+export function describeUpstream(
+  view: UpstreamView,
+  catalog: MergedCatalog,
+  inFlight: number,
+  wallTime: number,
+): UpstreamStatus {
+  return {
+    name: view.name,
+    prefix: view.prefix,
+    transport: view.transport,
+    era: view.protocolVersion,
+    health: healthOf(view),
+    state: view.state,
+    since: iso(view.since),
+    summary: summaryOf(view, wallTime),
+    action: actionOf(view),
+    reason: view.reason,
+    lastError: describeError(view.lastError),
+    nextAttemptAt: view.nextAttemptAt === null ? null : iso(view.nextAttemptAt),
+    catalog: describeCatalog(view, catalog),
+    pid: view.pid,
+    restarts: view.restarts,
+    attempts: view.attempts,
+    inFlight,
+    settled: view.settled || view.state === 'idle',
+  }
+}
+
+function describeCatalog(view: UpstreamView, merged: MergedCatalog): UpstreamStatus['catalog'] {
+  const fetched = KINDS.flatMap(kind => {
+    const known = view.catalog[kind]
+    return 'fetchedAt' in known ? [known.fetchedAt] : []
+  })
+  return {
+    state: fetched.length === 0 ? 'none' : view.state === 'ready' || view.state === 'idle' ? 'live' : 'stale',
+    tools: count(view, 'tools'),
+    resources: count(view, 'resources'),
+    resourceTemplates: count(view, 'resourceTemplates'),
+    prompts: count(view, 'prompts'),
+    refreshedAt: fetched.length === 0 ? null : iso(Math.max(...fetched)),
+    failed: failedKinds(view),
+    shadowed: merged.shadowed
+      .filter(entry => entry.upstream === view.name)
+      .map(entry => ({ kind: entry.kind, name: entry.key, by: entry.by, reachableAs: entry.reachableAs })),
+  }
+}
+
+function count(view: UpstreamView, kind: Kind): number {
+  const catalog = view.catalog[kind]
+  return 'items' in catalog ? catalog.items.length : 0
+}
+
+function failedKinds(view: UpstreamView): Record<string, string> {
+  return Object.fromEntries(
+    KINDS.flatMap(kind => {
+      const catalog = view.catalog[kind]
+      return catalog.state === 'failed' ? [[kind, catalog.reason]] : []
+    }),
+  )
+}
+
+function healthOf(view: UpstreamView): Health {
+  switch (view.state) {
+    case 'ready':
+      return Object.keys(failedKinds(view)).length === 0 ? 'healthy' : 'degraded'
+    case 'starting':
+      return view.attempts > 0 ? 'unhealthy' : 'unknown'
+    case 'idle':
+    case 'disabled':
+    case 'stopped':
+    case 'draining':
+      return 'unknown'
+    default:
+      return 'unhealthy'
+  }
+}
+
+function actionOf(view: UpstreamView): Action {
+  switch (view.state) {
+    case 'auth_required':
+      return 'sign_in'
+    case 'misconfigured':
+      return 'fix_config'
+    case 'backoff':
+    case 'quarantined':
+    case 'starting':
+      return 'wait'
+    default:
+      return 'none'
+  }
+}
+
+function summaryOf(view: UpstreamView, wallTime: number): string {
+  if (view.state !== 'ready') {
+    const next = view.nextAttemptAt === null ? '' : `; next try in ${wholeSeconds(view.nextAttemptAt - wallTime)}`
+    return `${view.name} is ${view.state.replace('_', ' ')}: ${view.reason ?? 'no reason known'}${next}.`
+  }
+  const failed = Object.entries(failedKinds(view))[0]
+  if (failed) return `${view.name} is up, but ${failed[1]}.`
+  const counts = KINDS.map(kind => ({ kind, n: count(view, kind) })).filter(({ n }) => n > 0)
+  const offers = counts.map(({ kind, n }) => `${n} ${words(kind, n)}`).join(', ')
+  return `${view.name} is up${offers ? ` with ${offers}` : ''}.`
+}
+
+const SINGULAR: Readonly<Record<Kind, string>> = {
+  tools: 'tool',
+  resources: 'resource',
+  resourceTemplates: 'resource template',
+  prompts: 'prompt',
+}
+
+function words(kind: Kind, n: number): string {
+  return n === 1 ? SINGULAR[kind] : `${SINGULAR[kind]}s`
+}
+
+function wholeSeconds(ms: number): string {
+  return `${Math.max(0, Math.ceil(ms / 1_000))} s`
+}
+
+function describeError(error: LastError | null): UpstreamStatus['lastError'] {
+  return error && { kind: error.kind, message: error.message, at: iso(error.at) }
+}
+
+function iso(wallTime: number): string {
+  return new Date(wallTime).toISOString()
+}

@@ -1,0 +1,27 @@
+import type { UpstreamView } from '../../model/index.js'
+
+const MAX_EACH = 2_000
+const MAX_ALL = 16_000
+
+/** The instructions of every server that gave some, each under its name, within bounds. */
+export function mergeInstructions(views: readonly UpstreamView[]): string {
+  const sections: string[] = []
+  let left = MAX_ALL
+  for (const view of views) {
+    const text = view.instructions?.trim()
+    if (!text) continue
+    const section = `## ${view.name}${prefixNote(view)}\n\n${cut(text, MAX_EACH)}`
+    if (section.length > left) break
+    left -= section.length
+    sections.push(section)
+  }
+  return sections.join('\n\n')
+}
+
+function prefixNote(view: UpstreamView): string {
+  return view.prefix === '' ? '' : ` (names start with ${view.prefix}__)`
+}
+
+function cut(text: string, max: number): string {
+  return text.length <= max ? text : `${text.slice(0, max - 1)}…`
+}

@@ -1,0 +1,11 @@
+/**
+ * core/catalog: what all upstreams offer together: names, order, collisions, filters, what is missing. Pure decisions
+ * over views; it never fetches, renders or parses a payload.
+ */
+export * from './describe.js'
+export * from './filter.js'
+export * from './merge.js'
+export * from './names.js'
+export * from './template.js'
+export * from './unavailable.js'
+export * from './uris.js'

@@ -1,0 +1,109 @@
+import {
+  type CatalogEntry,
+  type Component,
+  KINDS,
+  type Kind,
+  type MergedCatalog,
+  type Shadowed,
+  type UpstreamView,
+} from '../../model/index.js'
+import { publicName } from './names.js'
+import { publicUri } from './uris.js'
+
+/**
+ * What clients see, in config order. The first owner of a name has it, whoever answered first; a later one is reported
+ * as shadowed and stays callable under `SERVER__NAME` where that is free.
+ */
+export function mergeCatalogs(views: Iterable<UpstreamView>): MergedCatalog {
+  const contributing = [...views].filter(contributes)
+  const listed = {} as Record<Kind, readonly CatalogEntry[]>
+  const byKey = {} as Record<Kind, ReadonlyMap<string, CatalogEntry>>
+  const shadowed: Shadowed[] = []
+  for (const kind of KINDS) {
+    const owned = new Map<string, CatalogEntry>()
+    const losers: CatalogEntry[] = []
+    for (const view of contributing) claim(view, kind, owned, losers)
+    listed[kind] = Object.freeze([...owned.values()])
+    for (const loser of losers) shadowed.push(qualify(loser, owned))
+    byKey[kind] = owned
+  }
+  return Object.freeze({ listed, byKey, shadowed })
+}
+
+function contributes(view: UpstreamView): boolean {
+  if (view.state === 'disabled' || view.state === 'misconfigured') return false
+  return view.unavailable !== 'hide' || view.state === 'ready'
+}
+
+function claim(
+  view: UpstreamView,
+  kind: Kind,
+  owned: Map<string, CatalogEntry>,
+  losers: CatalogEntry[],
+): void {
+  for (const component of itemsOf(view, kind)) {
+    const entry = entryFor(view, component)
+    const owner = owned.get(entry.key)
+    if (!owner) owned.set(entry.key, entry)
+    else if (owner.upstream !== view.name) losers.push(entry)
+  }
+}
+
+const entries = new WeakMap<Component, CatalogEntry>()
+
+/** The same object for the same component under the same name: what is rendered for it once need not be again. */
+function entryFor(view: UpstreamView, component: Component): CatalogEntry {
+  const key = publicKey(view.prefix, component)
+  const known = entries.get(component)
+  if (known?.key === key && known.upstream === view.name) return known
+  const entry = Object.freeze({ kind: component.kind, key, upstream: view.name, component })
+  entries.set(component, entry)
+  return entry
+}
+
+function publicKey(prefix: string, component: Component): string {
+  const named = component.kind === 'tools' || component.kind === 'prompts'
+  return named ? publicName(prefix, component.key) : publicUri(prefix, component.key)
+}
+
+function qualify(loser: CatalogEntry, owned: Map<string, CatalogEntry>): Shadowed {
+  const { kind, key, upstream, component } = loser
+  const by = owned.get(key)?.upstream ?? ''
+  const qualified = publicKey(upstream, component)
+  const reachableAs = owned.has(qualified) ? null : qualified
+  if (reachableAs !== null) owned.set(reachableAs, Object.freeze({ ...loser, key: reachableAs }))
+  return { kind, key, upstream, by, reachableAs }
+}
+
+/** Components of one kind that a server is known to offer. */
+export function itemsOf(view: UpstreamView, kind: Kind): readonly Component[] {
+  const catalog = view.catalog[kind]
+  return 'items' in catalog ? catalog.items : []
+}
+
+const scoped = new WeakMap<UpstreamView['catalog'], MergedCatalog>()
+
+/** One server under its own names. */
+export function scopeToServer(view: UpstreamView): MergedCatalog {
+  let catalog = scoped.get(view.catalog)
+  if (!catalog) {
+    catalog = mergeOne(view)
+    scoped.set(view.catalog, catalog)
+  }
+  return catalog
+}
+
+function mergeOne(view: UpstreamView): MergedCatalog {
+  const listed = {} as Record<Kind, readonly CatalogEntry[]>
+  const byKey = {} as Record<Kind, ReadonlyMap<string, CatalogEntry>>
+  for (const kind of KINDS) {
+    const owned = new Map<string, CatalogEntry>()
+    for (const component of itemsOf(view, kind)) {
+      const entry = { kind, key: component.key, upstream: view.name, component }
+      if (!owned.has(entry.key)) owned.set(entry.key, Object.freeze(entry))
+    }
+    listed[kind] = Object.freeze([...owned.values()])
+    byKey[kind] = owned
+  }
+  return Object.freeze({ listed, byKey, shadowed: [] })
+}

@@ -1,0 +1,34 @@
+import { EMPTY_CATALOG, type Kind, type Scope, type Snapshot, type UpstreamView } from '../../model/index.js'
+
+/** A server whose part of a list is missing, old, or could not be had. */
+export interface Missing {
+  readonly view: UpstreamView
+  /** Set when the server is up and only this kind failed. */
+  readonly kind?: Kind
+  /** True when its last known entries are still listed. */
+  readonly stale: boolean
+}
+
+/** Everybody who may be missed in a list of that kind; empty when the list is whole. */
+export function missingFor(snapshot: Snapshot, kind: Kind, scope: Scope): Missing[] {
+  const missing: Missing[] = []
+  for (const view of snapshot.upstreams.values()) {
+    if (scope.kind === 'server' && scope.name !== view.name) continue
+    const found = judge(view, kind)
+    if (found) missing.push(found)
+  }
+  return missing
+}
+
+function judge(view: UpstreamView, kind: Kind): Missing | null {
+  if (view.state === 'disabled') return null
+  const catalog = view.catalog[kind]
+  if (catalog.state === 'absent') return null
+  const listed = 'items' in catalog && catalog.items.length > 0 && view.unavailable !== 'hide'
+  if (view.state === 'ready') {
+    if (catalog.state === 'failed') return { view, kind, stale: catalog.items.length > 0 }
+    return catalog.state === 'unknown' ? { view, stale: false } : null
+  }
+  if (view.state === 'idle' && view.catalog !== EMPTY_CATALOG) return null
+  return { view, stale: view.state !== 'misconfigured' && listed }
+}

@@ -1,0 +1,6 @@
+/**
+ * core/route: (snapshot, target) -> who owns it, or who might. Look-up is by registry, never by splitting a name; it
+ * does not know whether the owner can be reached.
+ */
+export * from './resolve.js'
+export * from './target.js'

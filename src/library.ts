@@ -1,0 +1,237 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type App, createApp } from './app.js'
+import { type ConfigReading, loadConfig, readConfigObject, renderFaults } from './config/index.js'
+import type { GatewayStatus, UpstreamStatus } from './control/index.js'
+import {
+  type Bytes,
+  type Call,
+  GatewayError,
+  type Outcome,
+  type Scope,
+} from './model/index.js'
+import type { Log } from './observe/index.js'
+import { json, objectAt } from './wire/index.js'
+
+export interface GatewayOptions {
+  /** As in the `mcpServers` object of a config file. */
+  readonly mcpServers?: Readonly<Record<string, unknown>>
+  /** As in the `holdfast` object of a config file. */
+  readonly holdfast?: Readonly<Record<string, unknown>>
+  /** Read this file instead of the two above. */
+  readonly configFile?: string
+  /** Receives one record per change of state. Default: nothing is logged. */
+  readonly log?: Log
+  /** Where `${VAR}` is looked up. Default `process.env`. */
+  readonly env?: Readonly<Record<string, string | undefined>>
+}
+
+export interface CallOptions {
+  readonly signal?: AbortSignal
+  /** Milliseconds in all; the server's own `totalTimeout` when that is smaller. */
+  readonly timeoutMs?: number
+  readonly onProgress?: (progress: { progress: number; total?: number; message?: string }) => void
+}
+
+/** The result of a request, as the server gave it. */
+export type Result = Record<string, unknown>
+
+export interface OwnedListing {
+  readonly servers: readonly string[]
+  readonly tools: readonly { readonly server: string; readonly tool: Result }[]
+  readonly unavailable: readonly { readonly upstream: string; readonly reason: string }[]
+}
+
+export interface Gateway extends AsyncDisposable {
+  /** For an existing Node server: serves `/mcp`, `/mcp/s/NAME` and the control routes. */
+  readonly handler: (req: IncomingMessage, res: ServerResponse) => void
+  /**
+   * Opens the configured address and starts the servers.
+   * @returns the URL of `/mcp` and the port that was bound
+   * @throws GatewayError MISCONFIGURED when the address cannot be bound or must not be
+   */
+  listen(address?: { host?: string; port?: number }): Promise<{ url: string; port: number }>
+  /** Every tool under its public name; servers that are down are named in `unavailable`. */
+  listTools(): Promise<{ tools: Result[]; unavailable: readonly { upstream: string; reason: string }[] }>
+  /**
+   * @param name public name, as in `listTools`
+   * @throws GatewayError when the call could not be made or its outcome is unknown; a tool's own failure is a result
+   */
+  callTool(name: string, args?: Readonly<Record<string, unknown>>, options?: CallOptions): Promise<Result>
+  readResource(uri: string, options?: CallOptions): Promise<Result>
+  getPrompt(name: string, args?: Readonly<Record<string, string>>, options?: CallOptions): Promise<Result>
+  status(): GatewayStatus
+  /** Every tool with the server that owns it. */
+  catalog(): Promise<OwnedListing>
+  /** @throws GatewayError NOT_FOUND for a name that is not configured */
+  upstream(name: string): { status(): UpstreamStatus }
+  /** Told after each change of a server's state, its lists or its figures. Returns the way to stop it. */
+  on(event: 'upstream', listener: (status: UpstreamStatus) => void): () => void
+  /** Drains, stops every server, closes every stream. Idempotent. */
+  close(): Promise<void>
+}
+
+/**
+ * Makes a gateway from a config and starts its servers; nothing listens before `listen()`.
+ * @throws GatewayError MISCONFIGURED when the config as a whole cannot be used; a faulty server alone is only reported
+ */
+export async function createGateway(options: GatewayOptions): Promise<Gateway> {
+  const env = options.env ?? process.env
+  const reading = options.configFile
+    ? await loadConfig(options.configFile, { env })
+    : readConfigObject(
+        { mcpServers: options.mcpServers ?? {}, ...(options.holdfast ? { holdfast: options.holdfast } : {}) },
+        { env, baseDir: process.cwd() },
+      )
+  refuseUnusable(reading, options.configFile ?? 'the config')
+  return new LibraryGateway(reading, options)
+}
+
+function refuseUnusable(reading: ConfigReading, path: string): void {
+  if (reading.ok) return
+  throw new GatewayError('MISCONFIGURED', renderFaults(reading.faults, { path, color: false }), {
+    data: { faults: reading.faults },
+  })
+}
+
+const ALL: Scope = { kind: 'all' }
+const NO_CAPABILITIES: Bytes = Buffer.from('{}')
+
+class LibraryGateway implements Gateway {
+  readonly #app: App
+  #started = false
+
+  constructor(reading: ConfigReading, options: GatewayOptions) {
+    this.#app = createApp({
+      reading,
+      configPath: options.configFile ?? null,
+      log: options.log ?? (() => undefined),
+    })
+  }
+
+  #start(): App {
+    if (!this.#started) {
+      this.#started = true
+      this.#app.boot()
+    }
+    return this.#app
+  }
+
+  get handler() {
+    return this.#start().handler
+  }
+
+  async listen(address?: { host?: string; port?: number }) {
+    const listener = await this.#app.listen(address)
+    this.#started = true
+    return { url: `${listener.url}/mcp`, port: listener.port }
+  }
+
+  async listTools() {
+    const core = this.#start().runtime
+    const tools: Result[] = []
+    let cursor: string | null = null
+    for (;;) {
+      const page = await core.list('tools', ALL, cursor)
+      tools.push(...page.items.map(parse))
+      cursor = page.nextCursor
+      if (cursor === null) return { tools, unavailable: page.unavailable }
+    }
+  }
+
+  callTool(name: string, args: Readonly<Record<string, unknown>> = {}, options: CallOptions = {}) {
+    return this.#request('tools/call', { name, arguments: args }, options)
+  }
+
+  readResource(uri: string, options: CallOptions = {}) {
+    return this.#request('resources/read', { uri }, options)
+  }
+
+  getPrompt(name: string, args: Readonly<Record<string, string>> = {}, options: CallOptions = {}) {
+    return this.#request('prompts/get', { name, arguments: args }, options)
+  }
+
+  status() {
+    return this.#app.status()
+  }
+
+  upstream(name: string) {
+    return {
+      status: () => {
+        const found = this.status().upstreams.find(upstream => upstream.name === name)
+        if (!found) throw new GatewayError('NOT_FOUND', `No server named ${JSON.stringify(name)} is configured.`)
+        return found
+      },
+    }
+  }
+
+  async catalog() {
+    const { servers, tools, unavailable } = await this.#start().tools()
+    return { servers, unavailable, tools: tools.map(({ server, tool }) => ({ server, tool: parse(tool) })) }
+  }
+
+  on(_event: 'upstream', listener: (status: UpstreamStatus) => void) {
+    let seen = this.#app.runtime.snapshot.upstreams
+    return this.#app.onCommit(({ upstreams }) => {
+      const before = seen
+      seen = upstreams
+      for (const [name, view] of upstreams) if (view !== before.get(name)) listener(this.upstream(name).status())
+    })
+  }
+
+  close() {
+    return this.#app.close()
+  }
+
+  [Symbol.asyncDispose]() {
+    return this.close()
+  }
+
+  #request(method: string, params: unknown, options: CallOptions): Promise<Result> {
+    const core = this.#start().runtime
+    const { signal, onProgress, timeoutMs } = options
+    const call: Call = {
+      method,
+      params: objectAt(json(params)),
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+      context: {
+        principal: 'local',
+        scope: ALL,
+        era: 'legacy',
+        capabilities: NO_CAPABILITIES,
+        ...(onProgress ? { onProgress: (bytes: Bytes) => onProgress(parse(bytes) as never) } : {}),
+      },
+    }
+    return new Promise((resolve, reject) => {
+      signal?.throwIfAborted()
+      const abort = () => {
+        running.cancel('the caller aborted')
+        reject(signal?.reason)
+      }
+      const running = core.call(call, outcome => {
+        signal?.removeEventListener('abort', abort)
+        settle(outcome, resolve, reject)
+      })
+      signal?.addEventListener('abort', abort, { once: true })
+    })
+  }
+}
+
+function settle(outcome: Outcome, resolve: (result: Result) => void, reject: (error: unknown) => void): void {
+  if (outcome.kind === 'cancelled') return reject(new GatewayError('INTERNAL', 'The call was cancelled.'))
+  if (outcome.kind !== 'answered') return reject(outcome.error)
+  if ('result' in outcome.reply) return resolve(parse(outcome.reply.result))
+  const { code, message, data } = parse(outcome.reply.error)
+  const { upstream } = outcome
+  reject(
+    new GatewayError('INVALID_PARAMS', `${upstream} answered: ${String(message)}`, {
+      phase: 'rejected',
+      upstream,
+      reason: String(message),
+      data: { code, ...(data === undefined ? {} : { data }) },
+    }),
+  )
+}
+
+function parse(bytes: Bytes): Result {
+  return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString()) as Result
+}

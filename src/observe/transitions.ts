@@ -1,0 +1,44 @@
+import { KINDS, type Shadowed, type Snapshot, type UpstreamView } from '../model/index.js'
+import type { Log } from './log.js'
+
+/** One log line per change of an upstream's state or cause, not one per request or per try. */
+export class TransitionLog {
+  readonly #told = new Map<string, string>()
+  readonly #shadowed = new Set<string>()
+
+  constructor(private readonly log: Log) {}
+
+  observe(snapshot: Snapshot): void {
+    for (const view of snapshot.upstreams.values()) this.#tell(view)
+  }
+
+  /** Names that an earlier server took: told once each. */
+  shadowed(entries: readonly Shadowed[]): void {
+    for (const { kind, key, upstream, by, reachableAs } of entries) {
+      const id = `${kind}\0${key}\0${upstream}`
+      if (this.#shadowed.has(id)) continue
+      this.#shadowed.add(id)
+      const way = reachableAs ? `it can be called as ${reachableAs}` : 'it cannot be called'
+      this.log({ level: 'warn', upstream, message: `${key} (${kind}) is hidden by the one of ${by}; ${way}` })
+    }
+  }
+
+  #tell(view: UpstreamView): void {
+    if (view.state === 'starting' || view.state === 'idle' || view.state === 'stopped') return
+    if (view.state === 'ready' && !view.settled) return
+    const key = `${view.state}\0${view.reason ?? ''}`
+    if (this.#told.get(view.name) === key) return
+    this.#told.set(view.name, key)
+    if (view.state === 'ready') this.log({ level: 'info', upstream: view.name, message: readyMessage(view) })
+    else if (view.state === 'disabled') this.log({ level: 'info', upstream: view.name, message: 'disabled' })
+    else this.log({ level: 'warn', upstream: view.name, message: `${view.state}: ${view.reason ?? 'no reason known'}` })
+  }
+}
+
+function readyMessage(view: UpstreamView): string {
+  const counts = KINDS.flatMap(kind => {
+    const catalog = view.catalog[kind]
+    return 'items' in catalog && catalog.items.length > 0 ? [`${catalog.items.length} ${kind}`] : []
+  })
+  return ['ready', ...counts].join(', ')
+}

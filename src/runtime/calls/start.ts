@@ -1,0 +1,240 @@
+import { type Resolution, resolve, type Target } from '../../core/route/index.js'
+import {
+  type Call,
+  type CatalogEntry,
+  GatewayError,
+  isGatewayError,
+  LIMITS,
+  type Outcome,
+  type UpstreamView,
+} from '../../model/index.js'
+import { unavailable } from '../failures.js'
+import type { Clock, Connection, RunningCall, Timer } from '../ports.js'
+import { renderResult } from '../rewrite.js'
+import type { Store } from '../store.js'
+import type { Supervisor } from '../supervisor.js'
+import { startAttempt } from './attempt.js'
+import { describeTarget, nativeParams, targetOf } from './target.js'
+
+export interface CallRoom {
+  readonly clock: Clock
+  readonly store: Store
+  supervisor(name: string): Supervisor | undefined
+}
+
+/** How long a caller is held while its server starts. */
+const START_HOLD_MS = 45_000
+
+/** Runs one call to its one outcome. `reply` is never called from within `startCall`, nor after `cancel`. */
+export function startCall(room: CallRoom, call: Call, reply: (outcome: Outcome) => void): RunningCall {
+  let target: Target
+  try {
+    target = targetOf(call)
+  } catch (thrown) {
+    if (!isGatewayError(thrown)) throw thrown
+    return refuseLater(thrown, reply)
+  }
+  return new CallInFlight(room, call, target, reply).start()
+}
+
+function refuseLater(error: GatewayError, reply: (outcome: Outcome) => void): RunningCall {
+  let cancelled = false
+  queueMicrotask(() => {
+    if (!cancelled) reply({ kind: 'never-sent', error })
+  })
+  return {
+    cancel: () => {
+      cancelled = true
+    },
+  }
+}
+
+interface Owner {
+  readonly upstream: string
+  readonly native: string
+  readonly entry: CatalogEntry | null
+}
+
+class CallInFlight implements RunningCall {
+  #attempt: RunningCall | null = null
+  #stopWaiting: (() => void) | null = null
+  #over = false
+
+  constructor(
+    private readonly room: CallRoom,
+    private readonly call: Call,
+    private readonly target: Target,
+    private readonly reply: (outcome: Outcome) => void,
+  ) {}
+
+  start(): RunningCall {
+    this.#route(this.room.clock.now() + LIMITS.resolveMs)
+    return this
+  }
+
+  cancel(reason: string): void {
+    if (this.#over) return
+    this.#over = true
+    this.#stopWaiting?.()
+    this.#attempt?.cancel(reason)
+  }
+
+  #finish(outcome: Outcome): void {
+    if (this.#over) return
+    this.#over = true
+    this.reply(outcome)
+  }
+
+  #refuse(error: GatewayError): void {
+    queueMicrotask(() => this.#finish({ kind: 'never-sent', error }))
+  }
+
+  #route(resolveBy: number): void {
+    const resolution = resolve(this.room.store.current, this.call.context.scope, this.target)
+    switch (resolution.kind) {
+      case 'found':
+        return this.#send(resolution, outcome => this.#finish(outcome))
+      case 'ask-in-order':
+        return this.#askInOrder(resolution.candidates, 0)
+      case 'undecided':
+        return this.#waitForOwner(resolution, resolveBy)
+      case 'unknown':
+        return this.#refuse(notFound(this.target, []))
+    }
+  }
+
+  /** The name may belong to a server that is still starting: look again whenever something is known anew. */
+  #waitForOwner(resolution: Extract<Resolution, { kind: 'undecided' }>, resolveBy: number): void {
+    for (const name of resolution.pending) this.room.supervisor(name)?.demand()
+    for (const name of resolution.unavailable) this.room.supervisor(name)?.demand()
+    const left = resolveBy - this.room.clock.now()
+    if (resolution.pending.length === 0 || left <= 0) {
+      const { upstreams } = this.room.store.current
+      const views = [...resolution.pending, ...resolution.unavailable].flatMap(name => upstreams.get(name) ?? [])
+      return this.#refuse(notFound(this.target, this.#unavailableErrors(views)))
+    }
+    this.#waitForCommit(left, () => this.#route(resolveBy))
+  }
+
+  #unavailableErrors(views: readonly UpstreamView[]): GatewayError[] {
+    return views.map(view => unavailable(view, this.room.clock.wallTime()))
+  }
+
+  #waitForCommit(ms: number, then: () => void): void {
+    let timer: Timer | null = null
+    const leave = this.room.store.onCommit(() => wake())
+    const stop = () => {
+      leave()
+      timer?.cancel()
+      this.#stopWaiting = null
+    }
+    const wake = () => {
+      stop()
+      then()
+    }
+    timer = this.room.clock.after(ms, wake)
+    this.#stopWaiting = stop
+  }
+
+  #send(owner: Owner, done: (outcome: Outcome) => void): void {
+    const supervisor = this.room.supervisor(owner.upstream)
+    if (!supervisor) return this.#refuse(removed(owner.upstream))
+    const connection = supervisor.connection
+    if (connection) return this.#attemptOn(supervisor, connection, owner, done)
+    supervisor.demand()
+    this.#waitForStart(supervisor, owner, done, this.room.clock.now() + START_HOLD_MS)
+  }
+
+  #waitForStart(supervisor: Supervisor, owner: Owner, done: (outcome: Outcome) => void, until: number): void {
+    const view = supervisor.view()
+    const left = until - this.room.clock.now()
+    if (view.state !== 'starting' || left <= 0) {
+      const error = unavailable(view, this.room.clock.wallTime())
+      queueMicrotask(() => {
+        if (!this.#over) done({ kind: 'never-sent', error })
+      })
+      return
+    }
+    this.#waitForCommit(left, () => {
+      const connection = supervisor.connection
+      if (connection) this.#attemptOn(supervisor, connection, owner, done)
+      else this.#waitForStart(supervisor, owner, done, until)
+    })
+  }
+
+  #attemptOn(
+    supervisor: Supervisor,
+    connection: Connection,
+    owner: Owner,
+    done: (outcome: Outcome) => void,
+  ): void {
+    const { call, target } = this
+    const prefix = this.#prefixOf(supervisor)
+    this.#attempt = startAttempt(
+      this.room.clock,
+      {
+        call,
+        upstream: owner.upstream,
+        connection,
+        timeouts: supervisor.spec.timeouts,
+        replace: nativeParams(call, target, owner.native),
+        headerParams: owner.entry?.component.headerParams,
+      },
+      outcome => {
+        this.#attempt = null
+        if (outcome.kind === 'never-sent' && connection.transport !== 'stdio') {
+          supervisor.reportUnreachable(connection, outcome.error)
+        }
+        done(mapNames(call.method, outcome, prefix))
+      },
+    )
+  }
+
+  /** One server under its own names has no prefix to put anywhere. */
+  #prefixOf(supervisor: Supervisor): string {
+    return this.call.context.scope.kind === 'server' ? '' : supervisor.spec.prefix
+  }
+
+  /** Reads only: the first candidate that knows the resource answers; "not found" of one is not the last word. */
+  #askInOrder(candidates: readonly { upstream: string; native: string }[], index: number): void {
+    const candidate = candidates[index]
+    if (!candidate) return this.#refuse(notFound(this.target, []))
+    this.#send({ ...candidate, entry: null }, outcome => {
+      const last = index === candidates.length - 1
+      if (!last && mayBeElsewhere(outcome)) this.#askInOrder(candidates, index + 1)
+      else this.#finish(outcome)
+    })
+  }
+}
+
+function mapNames(method: string, outcome: Outcome, prefix: string): Outcome {
+  if (outcome.kind !== 'answered' || !('result' in outcome.reply)) return outcome
+  const result = renderResult(method, outcome.reply.result, prefix)
+  return result === outcome.reply.result ? outcome : { ...outcome, reply: { result } }
+}
+
+function mayBeElsewhere(outcome: Outcome): boolean {
+  if (outcome.kind === 'answered') return 'error' in outcome.reply
+  return outcome.kind === 'never-sent' || outcome.kind === 'rejected'
+}
+
+function removed(upstream: string): GatewayError {
+  return new GatewayError('UPSTREAM_REMOVED', `${upstream} was removed from the configuration.`, {
+    upstream,
+    reason: 'removed from the configuration',
+  })
+}
+
+/** An outage is never reported as "not found": who could have had it is named, with the cause. */
+function notFound(target: Target, down: readonly GatewayError[]): GatewayError {
+  const what = describeTarget(target)
+  const first = down[0]
+  if (!first) return new GatewayError('NOT_FOUND', `Unknown ${what}`)
+  const causes = down.map(error => error.message).join(' ')
+  const message = `No server that could be asked offers the ${what}. It may belong to one that could not: ${causes}`
+  return new GatewayError('UPSTREAM_UNAVAILABLE', message, {
+    ...first.details,
+    reason: down.length === 1 ? first.details.reason : causes,
+    data: { unavailable: down.map(error => error.toFailure()) },
+  })
+}

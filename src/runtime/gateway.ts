@@ -1,0 +1,207 @@
+import { mergeInstructions } from '../core/catalog/index.js'
+import { resolve } from '../core/route/index.js'
+import {
+  type Bytes,
+  type Call,
+  type CatalogEntry,
+  EMPTY_CATALOG,
+  type HeaderParam,
+  type Kind,
+  LIMITS,
+  type MisconfiguredSpec,
+  type Outcome,
+  type Scope,
+  type Snapshot,
+  type UpstreamSpec,
+  type UpstreamView,
+} from '../model/index.js'
+import { type CallRoom, startCall } from './calls/index.js'
+import { ChangeWatch } from './change-watch.js'
+import { Listing } from './listing.js'
+import type { ConnectorFactory, GatewayCore, Host, ListPage, Offer, RunningCall } from './ports.js'
+import { renderEntry } from './rewrite.js'
+import { Store } from './store.js'
+import { Supervisor, type SupervisorEvents } from './supervisor.js'
+
+export interface RuntimeOptions {
+  readonly host: Host
+  readonly connectors: ConnectorFactory
+  /** In config order. */
+  readonly upstreams: readonly (UpstreamSpec | MisconfiguredSpec)[]
+  readonly info: { readonly name: string; readonly title: string; readonly version: string }
+  readonly events: SupervisorEvents
+}
+
+/** The running gateway without any face: upstreams, store, calls and lists. */
+export class Runtime implements GatewayCore {
+  readonly store = new Store()
+  readonly supervisors = new Map<string, Supervisor>()
+  draining = false
+  #booted = false
+  readonly #listing: Listing
+  readonly #changes: ChangeWatch
+  readonly #room: CallRoom
+  readonly #running = new Set<RunningCall>()
+  #idle: (() => void) | null = null
+
+  constructor(private readonly options: RuntimeOptions) {
+    const { host, connectors, upstreams, events } = options
+    this.#room = { clock: host.clock, store: this.store, supervisor: name => this.supervisors.get(name) }
+    const views = new Map<string, UpstreamView>()
+    for (const spec of upstreams) {
+      if ('problem' in spec) {
+        views.set(spec.name, misconfiguredView(spec, host.clock.wallTime()))
+        continue
+      }
+      const supervisor = new Supervisor(spec, connectors(spec), host, this.store, events)
+      this.supervisors.set(spec.name, supervisor)
+      views.set(spec.name, supervisor.view())
+    }
+    this.store.commitViews(views)
+    this.#changes = new ChangeWatch(this.store, host.clock)
+    this.#listing = new Listing({
+      clock: host.clock,
+      store: this.store,
+      supervisors: this.supervisors,
+      firstListUntil: host.clock.now() + LIMITS.firstListMs,
+    })
+  }
+
+  /**
+   * Starts every upstream that is not lazy, side by side. Each has a turn of the event loop to itself, because a spawn
+   * blocks it for milliseconds and the face must go on answering. Idempotent.
+   */
+  boot(): void {
+    if (this.#booted) return
+    this.#booted = true
+    let turn = 0
+    for (const supervisor of this.supervisors.values()) {
+      if (!supervisor.spec.lazy && supervisor.spec.enabled) {
+        this.options.host.clock.after(turn, () => supervisor.boot())
+        turn += 2
+      }
+    }
+  }
+
+  get snapshot(): Snapshot {
+    return this.store.current
+  }
+
+  /** Calls without an answer yet. */
+  get running(): number {
+    return this.#running.size
+  }
+
+  knowsServer(name: string): boolean {
+    return this.store.current.upstreams.has(name)
+  }
+
+  offer(scope: Scope): Offer {
+    const views = [...this.store.current.upstreams.values()].filter(
+      view => scope.kind === 'all' || view.name === scope.name,
+    )
+    return {
+      serverInfo: this.options.info,
+      capabilities: {
+        tools: { listChanged: true },
+        resources: { listChanged: true },
+        prompts: { listChanged: true },
+        completions: {},
+        logging: {},
+      },
+      instructions: [mergeInstructions(views), troubleIn(views)].filter(text => text !== '').join('\n\n'),
+    }
+  }
+
+  list(kind: Kind, scope: Scope, cursor: string | null): Promise<ListPage> {
+    return this.#listing.page(kind, scope, cursor)
+  }
+
+  call(call: Call, reply: (outcome: Outcome) => void): RunningCall {
+    const running = startCall(this.#room, call, outcome => {
+      this.#forget(running)
+      reply(outcome)
+    })
+    this.#running.add(running)
+    return {
+      cancel: reason => {
+        this.#forget(running)
+        running.cancel(reason)
+      },
+    }
+  }
+
+  #forget(running: RunningCall): void {
+    this.#running.delete(running)
+    if (this.#running.size === 0) this.#idle?.()
+  }
+
+  onListChanged(scope: Scope, listener: (kind: Kind) => void): () => void {
+    return this.#changes.watch(scope, listener)
+  }
+
+  headerParams(scope: Scope, toolName: string): readonly HeaderParam[] {
+    const found = resolve(this.store.current, scope, { kind: 'tool', name: toolName })
+    return found.kind === 'found' ? (found.entry?.component.headerParams ?? []) : []
+  }
+
+  /** A listed entry as clients see it. */
+  render(entry: CatalogEntry): Bytes {
+    return renderEntry(entry, this.supervisors.get(entry.upstream)?.spec.prefix ?? '')
+  }
+
+  /** Resolves when no call is running any more, or after `ms`. */
+  drained(ms: number): Promise<void> {
+    this.draining = true
+    if (this.#running.size === 0) return Promise.resolve()
+    return new Promise(resolve => {
+      const timer = this.options.host.clock.after(ms, resolve)
+      this.#idle = () => {
+        timer.cancel()
+        resolve()
+      }
+    })
+  }
+
+  /** Ends every upstream, in parallel; resolves when none is left. */
+  async stop(): Promise<void> {
+    this.draining = true
+    this.#changes.stop()
+    await Promise.allSettled([...this.supervisors.values()].map(supervisor => supervisor.stop()))
+  }
+
+  /** Ends every upstream at once. */
+  kill(): void {
+    for (const supervisor of this.supervisors.values()) supervisor.kill()
+  }
+}
+
+/** What a model reads in the handshake about servers that are not there. */
+function troubleIn(views: readonly UpstreamView[]): string {
+  const down = views.filter(view => view.state !== 'ready' && view.state !== 'disabled' && view.state !== 'idle')
+  if (down.length === 0) return ''
+  const lines = down.map(view => `- ${view.name}: ${view.reason ?? view.state}`)
+  return `Not available at the moment:\n${lines.join('\n')}`
+}
+
+function misconfiguredView(spec: MisconfiguredSpec, now: number): UpstreamView {
+  return {
+    name: spec.name,
+    prefix: spec.prefix,
+    transport: 'unknown',
+    state: 'misconfigured',
+    since: now,
+    reason: spec.problem,
+    lastError: { kind: 'misconfigured', message: spec.problem, at: now },
+    nextAttemptAt: null,
+    attempts: 0,
+    restarts: 0,
+    pid: null,
+    protocolVersion: null,
+    serverInfo: null,
+    instructions: null,
+    settled: true,
+    unavailable: 'keep',
+    catalog: EMPTY_CATALOG,
+  }
+}

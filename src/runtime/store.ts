@@ -1,0 +1,70 @@
+import { mergeCatalogs } from '../core/catalog/index.js'
+import type { MergedCatalog, Snapshot, UpstreamView } from '../model/index.js'
+
+export type SnapshotListener = (snapshot: Snapshot, previous: Snapshot) => void
+
+type Views = ReadonlyMap<string, UpstreamView>
+
+/** Holds the current snapshot. The only writer: nothing else in the gateway builds one. */
+export class Store {
+  #catalog = lazyCatalog(new Map())
+  #current: Snapshot = snapshotOf(0, new Map(), this.#catalog)
+  readonly #listeners = new Set<SnapshotListener>()
+
+  get current(): Snapshot {
+    return this.#current
+  }
+
+  /** Replaces one view, or adds it at the end. */
+  commitView(view: UpstreamView): void {
+    const views = new Map(this.#current.upstreams)
+    views.set(view.name, Object.freeze(view))
+    this.commitViews(views)
+  }
+
+  /** Replaces all views; the order of the map is config order. */
+  commitViews(views: Views): void {
+    const previous = this.#current
+    if (!sameCatalogInputs(previous.upstreams, views)) this.#catalog = lazyCatalog(views)
+    this.#current = snapshotOf(previous.version + 1, views, this.#catalog)
+    // A copy: a listener may leave while it is told.
+    for (const listener of [...this.#listeners]) listener(this.#current, previous)
+  }
+
+  onCommit(listener: SnapshotListener): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+}
+
+function snapshotOf(version: number, upstreams: Views, catalog: () => MergedCatalog): Snapshot {
+  return Object.freeze({
+    version,
+    upstreams,
+    get catalog() {
+      return catalog()
+    },
+  })
+}
+
+/** The merged catalog is made when first asked for: a boot of 200 servers commits often and lists seldom. */
+function lazyCatalog(views: Views): () => MergedCatalog {
+  let merged: MergedCatalog | null = null
+  return () => (merged ??= mergeCatalogs(views.values()))
+}
+
+function sameCatalogInputs(before: Views, after: Views): boolean {
+  if (before.size !== after.size) return false
+  for (const [name, view] of after) {
+    const old = before.get(name)
+    if (!old || old.catalog !== view.catalog || old.prefix !== view.prefix) return false
+    if (old.state !== view.state && affectsListing(old, view)) return false
+  }
+  return true
+}
+
+/** A change of state alone changes the merged lists only for these. */
+function affectsListing(old: UpstreamView, view: UpstreamView): boolean {
+  const gone = (v: UpstreamView) => v.state === 'disabled' || v.state === 'misconfigured'
+  return view.unavailable === 'hide' || gone(old) !== gone(view)
+}

@@ -1,0 +1,2 @@
+export { FakeHttp } from './http.mjs'
+export { FakeSse } from './sse.mjs'
