@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { appendFileSync, closeSync, existsSync, readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { FakeServer } from './fake/core.mjs'
-import { META, RpcError } from './fake/protocol.mjs'
+import { eraOf, RpcError } from './fake/protocol.mjs'
 
 const [source] = process.argv.slice(2)
 const script = JSON.parse(source.startsWith('{') ? source : readFileSync(source, 'utf8'))
@@ -25,7 +25,13 @@ function die({ code = 1, signal } = {}) {
 }
 
 const server = new FakeServer(script, { record, spawn: earlierStarts() + 1, crash: die })
-record({ kind: 'start', spawn: server.host.spawn, argv: process.argv.slice(2), cwd: process.cwd(), env: script.recordEnv ? process.env : undefined })
+record({
+  kind: 'start',
+  spawn: server.host.spawn,
+  argv: process.argv.slice(2),
+  cwd: process.cwd(),
+  env: script.recordEnv ? process.env : undefined,
+})
 
 const write = text => process.stdout.write(`${text.replace(/[\r\n]/g, ' ')}\n`)
 const peer = server.addPeer('stdio', write)
@@ -68,27 +74,19 @@ async function take(line) {
   } catch {
     return record({ kind: 'unparsable', raw: line })
   }
-  const claimed = message.params?._meta?.[META.version]
-  if (message.id !== undefined && message.method !== undefined) {
-    const refusal = refuse(message, claimed)
-    if (refusal) return write(`{"jsonrpc":"2.0","id":${JSON.stringify(message.id)},${refusal.body}}`)
-  }
-  await server.receive(line, message, peer, io)
+  const foreign = message.method !== undefined && message.id !== undefined && !server.speaks(eraOf(message))
+  if (!foreign) return server.receive(line, message, peer, io)
+  if (await server.playForeign(line, message, io)) return
+  write(`{"jsonrpc":"2.0","id":${JSON.stringify(message.id)},${refusal(message).body}}`)
 }
 
 /** A server of one era answers the other one's requests with an error, and lives on. */
-function refuse(message, claimed) {
-  const modern = claimed !== undefined
-  if (server.speaks(modern ? 'modern' : 'legacy')) return null
-  record({ kind: 'request', method: message.method, id: message.id, era: modern ? 'modern' : 'legacy', refused: true })
-  const faults = server.faults({ on: message.method })
-  if (faults.length > 0) {
-    playFault(faults[0].do, ['{}'])
-    return null
-  }
-  if (modern) return new RpcError(-32601, `Method not found: ${message.method}`)
+function refusal(message) {
+  if (eraOf(message) === 'modern') return new RpcError(-32601, `Method not found: ${message.method}`)
   const requested = message.params?.protocolVersion ?? null
-  return new RpcError(-32022, 'Unsupported protocol version', { data: { supported: server.supported(), requested } })
+  return new RpcError(-32022, 'Unsupported protocol version', {
+    data: { supported: server.supported(), requested },
+  })
 }
 
 // ---- the test's side channel -----------------------------------------------------------------------------

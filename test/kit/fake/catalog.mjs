@@ -65,7 +65,8 @@ function describe(kind, item) {
   if (kind === 'tools') {
     return JSON.stringify({ name: item.name, inputSchema: { type: 'object' }, ...item.descriptor })
   }
-  if (kind === 'resources') return JSON.stringify({ uri: item.uri, name: item.name ?? item.uri, ...item.descriptor })
+  if (kind === 'resources')
+    return JSON.stringify({ uri: item.uri, name: item.name ?? item.uri, ...item.descriptor })
   if (kind === 'resourceTemplates') {
     return JSON.stringify({
       uriTemplate: item.uriTemplate,
@@ -86,7 +87,8 @@ export function readResource(script, uri, era) {
     throw new RpcError(modern ? -32602 : -32002, 'Resource not found', { data: { uri } })
   }
   return (
-    found.result ?? JSON.stringify({ contents: [{ uri, mimeType: 'text/plain', text: found.text ?? `text of ${uri}` }] })
+    found.result ??
+    JSON.stringify({ contents: [{ uri, mimeType: 'text/plain', text: found.text ?? `text of ${uri}` }] })
   )
 }
 

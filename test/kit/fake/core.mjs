@@ -2,7 +2,16 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { capabilitiesOf, getPrompt, listPage, offers, readResource } from './catalog.mjs'
 import { isInstead, matchingFaults, OF_TRANSPORT, spoil } from './faults.mjs'
-import { CACHEABLE, CHANGED, eraOf, LEGACY_VERSIONS, LISTS, META, MODERN_VERSION, RpcError } from './protocol.mjs'
+import {
+  CACHEABLE,
+  CHANGED,
+  eraOf,
+  LEGACY_VERSIONS,
+  LISTS,
+  META,
+  MODERN_VERSION,
+  RpcError,
+} from './protocol.mjs'
 import { rawAt, rawMember, withMembers } from './raw-json.mjs'
 import { runTool } from './tools.mjs'
 
@@ -67,12 +76,35 @@ export class FakeServer {
     await this.#serve(this.#open(raw, message, era, peer, io))
   }
 
+  /** A request of the era that this server does not speak. True when the script says what happens to it. */
+  async playForeign(raw, message, io) {
+    const { method, id } = message
+    const era = eraOf(message)
+    this.host.record({ kind: 'request', method, id, era, session: null, raw, params: null, refused: true })
+    const action = (await this.#preludes(this.faults({ on: method, era }), new AbortController().signal))?.do
+    if (!action) return false
+    if (OF_TRANSPORT.has(action.kind)) io.fault(action, ['{}'])
+    else io.end(spoil(action, rawMember(raw, 'id'), '"result":{}'), action.status ?? 200)
+    return true
+  }
+
   #open(raw, message, era, peer, io) {
     const controller = new AbortController()
     const idText = rawMember(raw, 'id')
     const key = `${peer?.session ?? io.key ?? ''}#${idText}`
     const capabilities = era === 'modern' ? message.params._meta[META.capabilities] : peer?.capabilities
-    const call = { raw, message, era, peer, io, idText, key, controller, signal: controller.signal, capabilities }
+    const call = {
+      raw,
+      message,
+      era,
+      peer,
+      io,
+      idText,
+      key,
+      controller,
+      signal: controller.signal,
+      capabilities,
+    }
     this.#running.set(key, call)
     io.signal?.addEventListener('abort', () => this.#disconnected(call), { once: true })
     return call
@@ -144,7 +176,8 @@ export class FakeServer {
   #result(call) {
     const { message, era } = call
     const { method, params = {} } = message
-    if ((era === 'modern' ? LEGACY_ONLY : MODERN_ONLY).has(method)) throw notFound(method)
+    if (!this.speaks(era) || (era === 'modern' ? LEGACY_ONLY : MODERN_ONLY).has(method))
+      throw notFound(method)
     if (LISTS[method]) return listPage(this.script, method, params.cursor)
     switch (method) {
       case 'initialize':

@@ -78,7 +78,11 @@ export class HttpReply {
       case 'http':
         return this.plain(action.status, action.headers ?? {}, action.body ?? '')
       case 'html':
-        return this.plain(action.status ?? 200, { 'content-type': 'text/html' }, '<html><body>Sign in</body></html>')
+        return this.plain(
+          action.status ?? 200,
+          { 'content-type': 'text/html' },
+          '<html><body>Sign in</body></html>',
+        )
       case 'empty':
         return this.plain(200, JSON_HEAD, '')
       case 'accepted':

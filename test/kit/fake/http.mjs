@@ -61,7 +61,8 @@ export class FakeHttp {
     const [fault] = this.core.faults({ on: req.method })
     const body = await readBody(req)
     if (fault) return this.#play(fault.do, reply, session)
-    if (req.url?.split('?')[0] !== '/mcp') return reply.plain(404, { 'content-type': 'text/plain' }, 'not found')
+    if (req.url?.split('?')[0] !== '/mcp')
+      return reply.plain(404, { 'content-type': 'text/plain' }, 'not found')
     if (req.method === 'POST') return this.#post(body, session, req, res, reply)
     if (!this.core.speaks('legacy') || !this.#usesSessions()) return this.#notAllowed(reply)
     if (req.method === 'GET') return this.#get(session, req, res, reply)
@@ -101,7 +102,11 @@ export class FakeHttp {
       return reply.refuse(400, -32700, 'Parse error')
     }
     if (Array.isArray(message)) return reply.refuse(400, -32600, 'Batches are not supported')
-    if (eraOf(message) === 'modern' && this.core.speaks('modern')) return this.#postModern(raw, message, reply)
+    const era = eraOf(message)
+    if (era === 'modern' && this.core.speaks('modern')) return this.#postModern(raw, message, reply)
+    if (message.method !== undefined && message.id !== undefined && !this.core.speaks(era)) {
+      if (await this.core.playForeign(raw, message, this.#withFaults(reply, session))) return
+    }
     return this.#postLegacy(raw, message, session, req, res, reply)
   }
 

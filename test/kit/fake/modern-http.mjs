@@ -43,7 +43,8 @@ function same(given, value) {
 
 function requireEqual(name, given, wanted) {
   if (given === undefined) throw mismatch(`${name} is missing`)
-  if (given !== wanted) throw mismatch(`${name} is ${JSON.stringify(given)}, the body says ${JSON.stringify(wanted)}`)
+  if (given !== wanted)
+    throw mismatch(`${name} is ${JSON.stringify(given)}, the body says ${JSON.stringify(wanted)}`)
 }
 
 function decode(name, value) {

@@ -10,7 +10,10 @@ export class FakeSse {
 
   constructor(script, record) {
     this.#record = record
-    this.core = new FakeServer({ ...script, eras: 'legacy' }, { record, spawn: 1, crash: () => void this.crash() })
+    this.core = new FakeServer(
+      { ...script, eras: 'legacy' },
+      { record, spawn: 1, crash: () => void this.crash() },
+    )
     this.listener = new LoopbackListener(
       (req, res) => void this.#handle(req, res).catch(() => res.destroy()),
       () => record({ kind: 'connection' }),

@@ -23,7 +23,8 @@ export async function runTool(server, call) {
     if (required) return required
   }
   if (tool.result !== undefined) return tool.result
-  if (tool.behaves !== undefined) return BEHAVIOURS[tool.behaves](server, call, call.message.params.arguments ?? {})
+  if (tool.behaves !== undefined)
+    return BEHAVIOURS[tool.behaves](server, call, call.message.params.arguments ?? {})
   return answers.length > 0 ? answersResult(answers) : textResult(`${name} of ${server.name}`)
 }
 

@@ -1,0 +1,59 @@
+import type { Clock, Random } from '../../runtime/ports.js'
+import { json, objectAt } from '../../wire/index.js'
+import type { UpstreamConnection } from '../connection.js'
+
+const FIRST_RETRY_MS = 1_000
+const LAST_RETRY_MS = 60_000
+
+/**
+ * Keeps one `subscriptions/listen` open for list changes, as long as the connection lives. A server that refuses it is
+ * left alone after a few tries; one that drops it is asked again with backoff.
+ */
+export class ListWatch {
+  #retryMs = FIRST_RETRY_MS
+  #refusals = 0
+  #over = false
+
+  constructor(
+    private readonly connection: UpstreamConnection,
+    private readonly clock: Clock,
+    private readonly random: Random,
+  ) {}
+
+  open(): void {
+    const wanted = this.#wanted()
+    if (this.#over || !wanted) return
+    const openedAt = this.clock.now()
+    this.connection.request({
+      method: 'subscriptions/listen',
+      params: objectAt(json({ notifications: wanted })),
+      context: null,
+      settle: outcome => {
+        if (outcome.kind === 'answered' && 'error' in outcome.reply) this.#refusals += 1
+        if (outcome.kind === 'rejected') this.#refusals += 1
+        if (this.clock.now() - openedAt > LAST_RETRY_MS) this.#retryMs = FIRST_RETRY_MS
+        if (this.#refusals < 3) this.#again()
+      },
+    })
+  }
+
+  stop(): void {
+    this.#over = true
+  }
+
+  #again(): void {
+    const delay = this.#retryMs * (0.5 + this.random.next() / 2)
+    this.#retryMs = Math.min(this.#retryMs * 2, LAST_RETRY_MS)
+    this.clock.after(delay, () => this.open())
+  }
+
+  #wanted(): Record<string, boolean> | null {
+    const wanted: Record<string, boolean> = {}
+    for (const kind of ['tools', 'prompts', 'resources']) {
+      const declared = this.connection.capabilities[kind]
+      const says = typeof declared === 'object' && declared !== null && 'listChanged' in declared
+      if (says && declared.listChanged === true) wanted[`${kind}ListChanged`] = true
+    }
+    return Object.keys(wanted).length > 0 ? wanted : null
+  }
+}

@@ -1,0 +1,59 @@
+import type { Bytes, Phase } from '../../model/index.js'
+import type { HttpFault } from '../../runtime/ports.js'
+import type { TransportFault } from '../transport.js'
+
+/** These say that the request was looked at and not processed. */
+const REJECTED = new Set([400, 401, 403, 404, 405, 406, 410, 411, 413, 414, 415, 421, 425, 426, 428, 429, 431])
+
+/** Headers on which something later depends. */
+const TOLD = ['content-type', 'retry-after', 'www-authenticate', 'allow']
+
+/** A broken exchange, as the transports report it. */
+export function transportFault(fault: HttpFault): TransportFault {
+  return { phase: fault.phase, reason: fault.reason, message: fault.message, cause: fault.cause }
+}
+
+/**
+ * A status that is no success.
+ * @param what verb and path, without query: "POST /mcp"
+ */
+export function statusFault(
+  status: number,
+  headers: Readonly<Record<string, string>>,
+  body: Bytes,
+  what: string,
+  hadSession: boolean,
+): TransportFault {
+  const phase: Phase = REJECTED.has(status) || (status >= 300 && status < 400) ? 'rejected' : 'unknown'
+  return {
+    phase,
+    reason: reasonFor(status, hadSession),
+    message: `HTTP ${status} from ${what}${hint(status, headers)}`,
+    status,
+    headers: Object.fromEntries(TOLD.flatMap(name => (headers[name] ? [[name, headers[name]]] : []))),
+    body,
+  }
+}
+
+function reasonFor(status: number, hadSession: boolean): TransportFault['reason'] {
+  if (status === 401) return 'unauthorized'
+  return status === 404 && hadSession ? 'session-lost' : 'http-status'
+}
+
+function hint(status: number, headers: Readonly<Record<string, string>>): string {
+  const { location } = headers
+  if (status < 300 || status >= 400 || !location || !URL.canParse(location)) return ''
+  return `: a redirect to ${new URL(location).origin} was not followed`
+}
+
+/** An answer that is not MCP at all: a login page, a portal. */
+export function notMcp(what: string, contentType: string, body: Bytes): TransportFault {
+  const excerpt = Buffer.from(body.subarray(0, 200)).toString('utf8').replace(/\s+/g, ' ').trim()
+  const shown = excerpt === '' ? '' : `: ${excerpt}`
+  return {
+    phase: 'unknown',
+    reason: 'not-mcp',
+    message: `${what} answered ${contentType || 'no content type'} instead of MCP${shown}`,
+    body,
+  }
+}

@@ -1,0 +1,193 @@
+import { type Bytes, LIMITS, type StdioSpec, type Timeouts } from '../../model/index.js'
+import type { Child, Clock, Host, Timer } from '../../runtime/ports.js'
+import { encodeLine, LineSplitter } from '../../wire/index.js'
+import type { OutgoingMessage, Transport, TransportEvents, TransportFault } from '../transport.js'
+import { StderrTail } from './stderr-tail.js'
+import { StdinQueue } from './stdin-queue.js'
+
+/** Milliseconds after closing stdin until SIGTERM, and after that until SIGKILL, to the whole group. */
+export interface Ladder {
+  readonly termMs: number
+  readonly killMs: number
+}
+
+const LADDER: Ladder = { termMs: 2_000, killMs: 3_000 }
+const POLL_MS = 20
+
+export function createStdioTransport(
+  host: Host,
+  spec: StdioSpec,
+  timeouts: Timeouts,
+  events: TransportEvents,
+  ladder: Ladder = LADDER,
+): Transport {
+  return new StdioTransport(host, spec, timeouts, events, ladder)
+}
+
+type State = 'new' | 'running' | 'closing' | 'dead'
+
+class StdioTransport implements Transport {
+  readonly kind = 'stdio'
+  readonly #clock: Clock
+  readonly #stderr: StderrTail
+  readonly #lines: LineSplitter
+  #state: State = 'new'
+  #child: Child | null = null
+  #queue: StdinQueue | null = null
+  #closed: Promise<void> | null = null
+  #onStart: { resolve(): void; reject(fault: TransportFault): void } | null = null
+
+  constructor(
+    private readonly host: Host,
+    private readonly spec: StdioSpec,
+    private readonly timeouts: Timeouts,
+    private readonly events: TransportEvents,
+    private readonly ladder: Ladder,
+  ) {
+    this.#clock = host.clock
+    this.#stderr = new StderrTail(line => events.stderr(line))
+    this.#lines = new LineSplitter(LIMITS.upstreamMessageBytes, {
+      line: bytes => this.#line(bytes),
+      overflow: (_prefix, total) => events.noise(`a line of ${total} bytes was dropped: it is too large`),
+    })
+  }
+
+  get pid(): number | null {
+    return this.#child?.pid ?? null
+  }
+
+  start(signal: AbortSignal): Promise<void> {
+    this.#state = 'running'
+    const timer = this.#clock.after(this.timeouts.connect, () =>
+      this.#die({ phase: 'never-sent', reason: 'spawn', message: 'did not start in time' }),
+    )
+    signal.addEventListener('abort', () => this.destroy(), { once: true })
+    return new Promise<void>((resolve, reject) => {
+      this.#onStart = { resolve, reject }
+      this.#spawn()
+    }).finally(() => timer.cancel())
+  }
+
+  send(message: OutgoingMessage): void {
+    if (this.#state === 'running' && this.#queue) this.#queue.push(encodeLine(message.bytes), message.id)
+    else if (message.id !== undefined) this.#refuse(message.id, 'the process is gone')
+  }
+
+  abort(): void {}
+  useProtocolVersion(): void {}
+  openNotificationStream(): void {}
+
+  close(): Promise<void> {
+    if (this.#state === 'running' || this.#state === 'new') this.#state = 'closing'
+    this.#closed ??= this.#climbDown()
+    return this.#closed
+  }
+
+  destroy(): void {
+    if (this.#state !== 'dead') this.#state = 'closing'
+    this.#child?.killGroup('SIGKILL')
+    this.#child?.release()
+    this.#onStart?.reject({ phase: 'never-sent', reason: 'aborted', message: 'was stopped while it started' })
+    this.#onStart = null
+    this.#closed ??= Promise.resolve()
+  }
+
+  #spawn(): void {
+    const child = this.host.spawner.spawn(this.spec, {
+      spawned: () => {
+        this.#onStart?.resolve()
+        this.#onStart = null
+      },
+      failed: (reason, cause) => this.#die({ phase: 'never-sent', reason: 'spawn', message: reason, cause }),
+      stdout: chunk => this.#lines.push(chunk),
+      stdoutEnd: () => this.#stdoutEnded(),
+      stderr: chunk => this.#stderr.push(chunk),
+      stdinBroken: cause =>
+        this.#die({ phase: 'unknown', reason: 'stdin', message: 'closed its input', cause }),
+      drain: () => this.#queue?.drained(),
+      exit: (code, signal) => this.#exited(code, signal),
+    })
+    this.#child = child
+    this.#queue = new StdinQueue(child, id => this.#refuse(id, 'it does not read its input'))
+  }
+
+  #line(bytes: Bytes): void {
+    if (this.#state === 'dead') return
+    const first = bytes.find(byte => byte !== 0x20 && byte !== 0x09)
+    if (first === 0x7b || first === 0x5b) this.events.message(bytes, null)
+    else this.events.noise(`not a message on stdout: ${excerpt(bytes)}`)
+  }
+
+  #refuse(id: number, why: string): void {
+    // A later turn: the caller is still inside `send`.
+    queueMicrotask(() =>
+      this.events.ended(id, { phase: 'never-sent', reason: 'stdin', message: `was not sent: ${why}` }),
+    )
+  }
+
+  /** An exit is nearly always what follows at once, and says more. */
+  #stdoutEnded(): void {
+    this.#clock.after(100, () => this.#die({ phase: 'unknown', reason: 'eof', message: 'closed its output' }))
+  }
+
+  #exited(code: number | null, signal: string | null): void {
+    const how = signal === null ? `exited with code ${code}` : `was killed by ${signal}`
+    const said = this.#stderr.lastLines()
+    this.#die({
+      phase: 'unknown',
+      reason: 'exit',
+      message: said === '' ? how : `${how}: ${said}`,
+      exit: { code, signal },
+    })
+  }
+
+  /** Whatever ended it, the rest of the group goes too, and what was never written is said to be so. */
+  #die(fault: TransportFault): void {
+    if (this.#state === 'dead' || this.#state === 'closing') return
+    this.#state = 'dead'
+    const unsent = this.#queue?.takeUnsent() ?? []
+    this.#child?.killGroup('SIGKILL')
+    this.#child?.release()
+    if (this.#onStart) {
+      this.#onStart.reject(fault)
+      this.#onStart = null
+      return
+    }
+    for (const id of unsent) this.events.ended(id, { ...fault, phase: 'never-sent' })
+    this.events.closed(fault)
+  }
+
+  /** Close stdin, wait, SIGTERM the group, wait, SIGKILL the group. */
+  async #climbDown(): Promise<void> {
+    const child = this.#child
+    if (!child || this.#state === 'dead') return
+    child.endInput()
+    if (!(await this.#gone(child, this.ladder.termMs))) {
+      child.killGroup('SIGTERM')
+      if (!(await this.#gone(child, this.ladder.killMs))) {
+        child.killGroup('SIGKILL')
+        await this.#gone(child, 1_000)
+      }
+    }
+    child.release()
+    this.#state = 'dead'
+  }
+
+  #gone(child: Child, withinMs: number): Promise<boolean> {
+    const until = this.#clock.now() + withinMs
+    return new Promise(resolve => {
+      let timer: Timer | null = null
+      const look = () => {
+        timer?.cancel()
+        if (!child.groupAlive()) resolve(true)
+        else if (this.#clock.now() >= until) resolve(false)
+        else timer = this.#clock.after(POLL_MS, look)
+      }
+      look()
+    })
+  }
+}
+
+function excerpt(bytes: Bytes): string {
+  return JSON.stringify(Buffer.from(bytes.subarray(0, 200)).toString('utf8'))
+}

@@ -1,0 +1,102 @@
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
+
+/** A loopback port on which nobody listens. */
+export async function closedPort(): Promise<number> {
+  const server = createServer()
+  const port = await listen(server)
+  await close(server, [])
+  return port
+}
+
+export interface BlackHole {
+  readonly port: number
+  readonly url: string
+  /** Connections accepted so far. */
+  readonly connections: number
+  close(): Promise<void>
+}
+
+/** Accepts connections and reads, but never answers. */
+export async function blackHole(): Promise<BlackHole> {
+  const sockets = new Set<Socket>()
+  let connections = 0
+  const server = createServer(socket => {
+    connections++
+    track(sockets, socket)
+    socket.resume()
+  })
+  const port = await listen(server)
+  return {
+    port,
+    url: `http://127.0.0.1:${port}/mcp`,
+    get connections() {
+      return connections
+    },
+    close: () => close(server, sockets),
+  }
+}
+
+export interface Relay {
+  readonly port: number
+  readonly url: string
+  /** Drops all connections; new ones are still accepted. */
+  drop(): void
+  /** Passes nothing on in either direction until `resume`; connections stay open. */
+  pause(): void
+  resume(): void
+  /** Refuses new connections and drops all. Idempotent. */
+  close(): Promise<void>
+}
+
+/** A TCP relay to a loopback port, to break a connection between two healthy ends. */
+export async function relay(target: number): Promise<Relay> {
+  const sockets = new Set<Socket>()
+  let paused = false
+  const server = createServer(near => {
+    const far = connect(target, '127.0.0.1')
+    track(sockets, near)
+    track(sockets, far)
+    near.on('data', chunk => far.write(chunk))
+    far.on('data', chunk => near.write(chunk))
+    near.on('close', () => far.destroy())
+    far.on('close', () => near.destroy())
+    if (paused) for (const socket of [near, far]) socket.pause()
+  })
+  const port = await listen(server)
+  return {
+    port,
+    url: `http://127.0.0.1:${port}/mcp`,
+    drop: () => {
+      for (const socket of sockets) socket.destroy()
+    },
+    pause: () => {
+      paused = true
+      for (const socket of sockets) socket.pause()
+    },
+    resume: () => {
+      paused = false
+      for (const socket of sockets) socket.resume()
+    },
+    close: () => close(server, sockets),
+  }
+}
+
+function track(sockets: Set<Socket>, socket: Socket): void {
+  sockets.add(socket)
+  socket.on('error', () => {})
+  socket.on('close', () => sockets.delete(socket))
+}
+
+function listen(server: Server): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port))
+  })
+}
+
+function close(server: Server, sockets: Iterable<Socket>): Promise<void> {
+  return new Promise(resolve => {
+    server.close(() => resolve())
+    for (const socket of sockets) socket.destroy()
+  })
+}
