@@ -90,6 +90,11 @@ export class UpstreamConnection implements Connection {
     return calls
   }
 
+  /** True once nothing can be asked any more. */
+  get isOver() {
+    return this.#over
+  }
+
   /** During the handshake: the era that the server turned out to speak. */
   speak(codec: EraCodec): void {
     this.#codec = codec

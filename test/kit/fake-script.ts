@@ -14,7 +14,7 @@ export interface Script {
   /** Replaces the computed capabilities. */
   readonly capabilities?: Readonly<Record<string, unknown>>
   /**
-   * Built-in tools: echo, count, sleep {ms}, whoami, fail, progress {n, ms, gate}, log {level, data},
+   * Built-in tools: echo, count, sleep {ms}, whoami, fail, progress {n, ms, gate, after}, log {level, data},
    * ask {method, params}, big {bytes}, exit {code, signal}, announce {kind}. Default all.
    */
   readonly builtins?: boolean | readonly string[]

@@ -20,10 +20,10 @@ export default function setUp(): () => Promise<void> {
 
 /** The test workers themselves carry the mark in their environment and are no leftovers. */
 async function leftovers(folder: string): Promise<ReturnType<typeof findProcesses>> {
+  const find = () => findProcesses(folder).filter(({ command }) => !/\bvitest\b/.test(command))
   for (let tries = 0; tries < 20; tries++) {
-    const found = findProcesses(folder).filter(({ command }) => !command.includes('/vitest/'))
-    if (found.length === 0) return []
+    if (find().length === 0) return []
     await delay(100)
   }
-  return findProcesses(folder).filter(({ command }) => !command.includes('/vitest/'))
+  return find()
 }

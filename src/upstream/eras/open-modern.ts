@@ -12,7 +12,6 @@ const LAST_RETRY_MS = 60_000
 export class ListWatch {
   #retryMs = FIRST_RETRY_MS
   #refusals = 0
-  #over = false
 
   constructor(
     private readonly connection: UpstreamConnection,
@@ -22,7 +21,7 @@ export class ListWatch {
 
   open(): void {
     const wanted = this.#wanted()
-    if (this.#over || !wanted) return
+    if (this.connection.isOver || !wanted) return
     const openedAt = this.clock.now()
     this.connection.request({
       method: 'subscriptions/listen',
@@ -37,11 +36,8 @@ export class ListWatch {
     })
   }
 
-  stop(): void {
-    this.#over = true
-  }
-
   #again(): void {
+    if (this.connection.isOver) return
     const delay = this.#retryMs * (0.5 + this.random.next() / 2)
     this.#retryMs = Math.min(this.#retryMs * 2, LAST_RETRY_MS)
     this.clock.after(delay, () => this.open())

@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { capabilitiesOf, getPrompt, listPage, offers, readResource } from './catalog.mjs'
 import { isInstead, matchingFaults, OF_TRANSPORT, spoil } from './faults.mjs'
+import { Gates } from './gates.mjs'
 import {
   CACHEABLE,
   CHANGED,
@@ -15,19 +16,10 @@ import {
 import { rawAt, rawMember, withMembers } from './raw-json.mjs'
 import { runTool } from './tools.mjs'
 
-const LEGACY_ONLY = new Set([
-  'initialize',
-  'ping',
-  'logging/setLevel',
-  'resources/subscribe',
-  'resources/unsubscribe',
-])
-const MODERN_ONLY = new Set(['server/discover', 'subscriptions/listen'])
-
 export class FakeServer {
   #counts = new Map()
   #runs = new Map()
-  #gates = new Map()
+  #gates = new Gates()
   #running = new Map()
   #peers = new Set()
   #listeners = new Set()
@@ -176,8 +168,7 @@ export class FakeServer {
   #result(call) {
     const { message, era } = call
     const { method, params = {} } = message
-    if (!this.speaks(era) || (era === 'modern' ? LEGACY_ONLY : MODERN_ONLY).has(method))
-      throw notFound(method)
+    if (!this.speaks(era) || FOREIGN[era].has(method)) throw notFound(method)
     if (LISTS[method]) return listPage(this.script, method, params.cursor)
     switch (method) {
       case 'initialize':
@@ -383,32 +374,12 @@ export class FakeServer {
     if (ms > 0) await delay(ms, undefined, { signal })
   }
 
-  /** Waits for one `release` of the gate; releases that came earlier count. */
   passGate(name, signal) {
-    const gate = this.#gate(name)
-    if (gate.permits > 0) {
-      gate.permits--
-      return Promise.resolve()
-    }
-    return new Promise((resolve, reject) => {
-      gate.waiting.push(resolve)
-      signal.addEventListener('abort', () => reject(new Error('cancelled')), { once: true })
-    })
+    return this.#gates.pass(name, signal)
   }
 
-  release(name, times = 1) {
-    const gate = this.#gate(name)
-    for (let n = 0; n < times; n++) {
-      const next = gate.waiting.shift()
-      if (next) next()
-      else gate.permits++
-    }
-  }
-
-  #gate(name) {
-    let gate = this.#gates.get(name)
-    if (!gate) this.#gates.set(name, (gate = { permits: 0, waiting: [] }))
-    return gate
+  release(name, times) {
+    this.#gates.release(name, times)
   }
 
   crash(how) {

@@ -20,6 +20,12 @@ export const LISTS = {
   'prompts/list': { kind: 'prompts', member: 'prompts' },
 }
 
+/** Methods that an era does not have. */
+export const FOREIGN = {
+  modern: new Set(['initialize', 'ping', 'logging/setLevel', 'resources/subscribe', 'resources/unsubscribe']),
+  legacy: new Set(['server/discover', 'subscriptions/listen']),
+}
+
 /** Modern results of these carry cache hints. */
 export const CACHEABLE = new Set([...Object.keys(LISTS), 'resources/read', 'server/discover'])
 

@@ -40,11 +40,12 @@ const BEHAVIOURS = {
   },
   whoami: (server, call) => textResult(JSON.stringify(describeCaller(server, call))),
   fail: () => `{"content":[{"type":"text","text":"it failed"}],"isError":true}`,
-  progress: async (server, call, { n = 3, ms = 0, gate }) => {
+  progress: async (server, call, { n = 3, ms = 0, gate, after = 0 }) => {
     for (let done = 1; done <= n; done++) {
       await (gate ? server.passGate(gate, call.signal) : server.pause(ms, call.signal))
       sendProgress(call, done, n)
     }
+    await server.pause(after, call.signal)
     return textResult(`${n} steps`)
   },
   log: (server, call, { level = 'info', data = 'hello' }) => {

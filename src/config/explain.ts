@@ -1,0 +1,120 @@
+import type { z } from 'zod'
+import { typeName } from './check-root.js'
+import { type Fault, type Path, pathText } from './faults.js'
+import type { Parsed } from './parse.js'
+import { holdfastSchema, NOT_YET, serverSchema } from './schema.js'
+import { nearestKey } from './suggest.js'
+
+type Issue = z.core.$ZodIssue
+
+export interface ExplainContext {
+  /** Path of the value that was checked. */
+  readonly base: Path
+  readonly value: unknown
+  readonly server?: string
+  locate: Parsed['locate']
+}
+
+/** Schema issues as lines for a person: what was expected, what stands there, and the fix. */
+export function explainIssues(issues: readonly Issue[], context: ExplainContext): Fault[] {
+  return issues.flatMap(issue => {
+    if (issue.code === 'unrecognized_keys') return issue.keys.map(key => unknownKey(issue.path, key, context))
+    return [explainOne(issue, context)]
+  })
+}
+
+function makeFault(path: Path, context: ExplainContext, message: string, fix: string): Fault {
+  const full = [...context.base, ...path]
+  return {
+    severity: 'error',
+    ...(context.server === undefined ? {} : { server: context.server }),
+    key: pathText(full),
+    ...context.locate(full),
+    message,
+    fix,
+  }
+}
+
+function unknownKey(path: readonly PropertyKey[], key: string, context: ExplainContext): Fault {
+  const inner = plain(path)
+  if (NOT_YET.has(key)) {
+    return makeFault([...inner, key], context, 'is not supported by this version of Holdfast', 'remove it')
+  }
+  const near = nearestKey(key, knownKeys(inner, context))
+  const fix = near ? `did you mean "${near}"?` : 'remove it'
+  return makeFault([...inner, key], context, 'is not an option of Holdfast', fix)
+}
+
+/** The keys that an object of ours may have, from the schema. */
+function knownKeys(path: Path, context: ExplainContext): readonly string[] {
+  let schema: unknown = context.server === undefined ? holdfastSchema : serverSchema
+  for (const part of path) schema = unwrap((shapeOf(schema) ?? {})[String(part)])
+  return Object.keys(shapeOf(schema) ?? {})
+}
+
+function shapeOf(schema: unknown): Record<string, unknown> | undefined {
+  return (schema as { shape?: Record<string, unknown> } | undefined)?.shape
+}
+
+function unwrap(schema: unknown): unknown {
+  const inner = schema as { unwrap?: () => unknown } | undefined
+  return shapeOf(inner) ? inner : (inner?.unwrap?.() ?? inner)
+}
+
+function explainOne(issue: Issue, context: ExplainContext): Fault {
+  const path = plain(issue.path)
+  const got = valueAt(context.value, path)
+  switch (issue.code) {
+    case 'invalid_type': {
+      const expected = EXPECTED[issue.expected] ?? `a ${issue.expected}`
+      const example = EXAMPLES[String(path.findLast(part => typeof part === 'string'))]
+      return makeFault(path, context, `must be ${expected}, not ${typeName(got)}`, example ?? `write ${expected}`)
+    }
+    case 'invalid_value': {
+      const allowed = issue.values.map(value => JSON.stringify(value)).join(', ')
+      if (context.base.includes('auth') || path.includes('auth')) {
+        return makeFault(path, context, 'this mode is not supported by this version of Holdfast', 'use "none"')
+      }
+      return makeFault(path, context, `must be one of ${allowed}`, `use one of ${allowed}`)
+    }
+    case 'too_small':
+    case 'too_big':
+      return makeFault(path, context, rangeMessage(issue), 'choose a value inside the range')
+    default:
+      return makeFault(path, context, issue.message, 'change it to the form that is named')
+  }
+}
+
+const EXPECTED: Readonly<Record<string, string>> = {
+  array: 'a list',
+  object: 'an object',
+  record: 'an object of strings',
+  string: 'a string',
+  boolean: 'true or false',
+  int: 'a whole number',
+  number: 'a number',
+}
+
+const EXAMPLES: Readonly<Record<string, string>> = {
+  args: 'write "args": ["first", "second"], every element in quotes',
+  env: 'write "env": { "NAME": "value" }, every value in quotes',
+  headers: 'write "headers": { "Name": "value" }, every value in quotes',
+  command: 'write the program alone, and its arguments in "args"',
+}
+
+function rangeMessage(issue: Issue): string {
+  if (issue.code === 'too_small') {
+    return issue.origin === 'string' ? 'must not be empty' : `must be at least ${issue.minimum}`
+  }
+  return issue.code === 'too_big' ? `must be at most ${issue.maximum}` : issue.message
+}
+
+function plain(path: readonly PropertyKey[]): (string | number)[] {
+  return path.map(part => (typeof part === 'number' ? part : String(part)))
+}
+
+function valueAt(value: unknown, path: Path): unknown {
+  let current = value
+  for (const part of path) current = (current as Record<string | number, unknown> | undefined)?.[part]
+  return current
+}

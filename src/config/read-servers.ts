@@ -1,0 +1,88 @@
+import type { MisconfiguredSpec, UpstreamSpec } from '../model/index.js'
+import { buildSpec } from './build.js'
+import { isObject, type Root, typeName } from './check-root.js'
+import { explainIssues } from './explain.js'
+import { type Fault, type Path, pathText } from './faults.js'
+import type { Parsed } from './parse.js'
+import type { ReadingContext } from './read.js'
+import { SERVER_KEYS, serverSchema } from './schema.js'
+
+/** Keys of other clients that change nothing here. */
+const FOREIGN = new Set(
+  `alwaysAllow autoApprove timeout description name icon icons gallery version trust tools disabledTools
+   autoStart dev iconUrl enabled id includeTools excludeTools`.split(/\s+/),
+)
+const RESERVED = new Set(['__proto__', 'constructor', 'prototype'])
+
+/** Every entry as a spec: a working one, or one that says what is wrong with it. */
+export function readServers(
+  root: Root,
+  parsed: Parsed,
+  context: ReadingContext,
+  faults: Fault[],
+): (UpstreamSpec | MisconfiguredSpec)[] {
+  return Object.keys(root.servers).map(name => {
+    const path: Path = [root.serversKey, name]
+    const own: Fault[] = parsed.faults.filter(fault => fault.server === name)
+    const found: Fault[] = []
+    const spec = readServer(name, path, root, parsed, context, found)
+    faults.push(...found)
+    const errors = [...own, ...found].filter(fault => fault.severity === 'error')
+    if (spec && errors.length === 0) return spec
+    return { name, prefix: prefixOf(root.servers[name], name), problem: problemOf(errors) }
+  })
+}
+
+function problemOf(errors: readonly Fault[]): string {
+  const [first] = errors
+  if (!first) return 'its entry cannot be used'
+  const key = first.key.replace(/^(mcpServers|servers)\.?(\["[^"]*"\]|[^.[]+)\.?/, '')
+  const more = errors.length > 1 ? ` (and ${errors.length - 1} more)` : ''
+  return `${key === '' ? '' : `"${key}" `}${first.message}; ${first.fix}${more}`
+}
+
+function prefixOf(entry: unknown, name: string): string {
+  const own = isObject(entry) && isObject(entry['holdfast']) ? entry['holdfast']['prefix'] : undefined
+  return typeof own === 'string' ? own : name
+}
+
+function readServer(
+  name: string,
+  path: Path,
+  root: Root,
+  parsed: Parsed,
+  context: ReadingContext,
+  faults: Fault[],
+): UpstreamSpec | null {
+  const value = root.servers[name]
+  const report = (inner: Path, message: string, fix: string, severity: Fault['severity'] = 'error') => {
+    const full = [...path, ...inner]
+    faults.push({ severity, server: name, key: pathText(full), ...parsed.locate(full), message, fix })
+  }
+  const badName = nameProblem(name)
+  if (badName) report([], badName, 'rename the server')
+  if (!isObject(value)) {
+    report([], `must be an object, not ${typeName(value)}`, 'write { "command": "..." } or { "url": "..." }')
+    return null
+  }
+  for (const key of Object.keys(value)) {
+    if (SERVER_KEYS.includes(key)) continue
+    if (key === 'envFile') report([key], 'is not read by Holdfast', 'put the variables into "env"')
+    else if (!FOREIGN.has(key)) report([key], 'is not used by Holdfast', 'remove it, or leave it for other clients', 'warning')
+  }
+  const checked = serverSchema.safeParse(value)
+  if (!checked.success) {
+    faults.push(...explainIssues(checked.error.issues, { base: path, value, server: name, locate: parsed.locate }))
+  }
+  return buildSpec(name, value, checked.success ? checked.data : null, root.holdfast, context, report)
+}
+
+function nameProblem(name: string): string | null {
+  if (name === '') return 'the name of a server must not be empty'
+  if (RESERVED.has(name)) return `"${name}" is a reserved word and cannot name a server`
+  if (name.includes('__')) return 'the name must not hold "__", which separates servers from tools'
+  if (!/^[A-Za-z0-9_-][A-Za-z0-9_.-]*$/.test(name)) {
+    return 'the name may hold letters, digits, "_", "-" and ".", and must not start with "."'
+  }
+  return null
+}

@@ -1,0 +1,126 @@
+import { z } from 'zod'
+import { parseDuration } from './durations.js'
+
+/** The one source of every option: validation, the editors' JSON Schema, and the test that each option does something. */
+
+const duration = z
+  .union([z.string(), z.number()])
+  .refine(value => (parseDuration(value) ?? 0) > 0, {
+    error: 'must be a duration: "500ms", "5s", "2m", "1h" or a number of milliseconds above 0',
+  })
+  .describe('A duration: "500ms", "5s", "2m", "1h" or milliseconds.')
+
+const words = z.record(z.string(), z.string())
+
+const filter = z
+  .strictObject({
+    allow: z.array(z.string()).optional().describe('Glob patterns of names that are let through.'),
+    deny: z.array(z.string()).optional().describe('Glob patterns of names that are hidden and refused; beats allow.'),
+  })
+  .describe('Which components of the server are offered. Patterns: * any run, ? one character.')
+
+export const PREFIX_RULE = 'may hold letters, digits, "_", "-" and ".", and no "__"'
+const prefix = z
+  .string()
+  .refine(value => /^[A-Za-z0-9_.-]*$/.test(value) && !value.includes('__'), { error: PREFIX_RULE })
+  .describe('Put before each name as PREFIX__NAME; "" = none. Default: the name of the server.')
+
+const timeouts = {
+  connectTimeout: duration.optional().describe('Until the socket is open or the process runs. Default 5s.'),
+  startTimeout: duration.optional().describe('Until the handshake is done. Default 60s (stdio), 20s (HTTP).'),
+  requestTimeout: duration.optional().describe('A request without a sign of life. Default 60s.'),
+  totalTimeout: duration.optional().describe('A request in all. Default 600s.'),
+  listTimeout: duration.optional().describe('One page of a list. Default 10s.'),
+}
+
+const unavailable = z
+  .enum(['keep', 'hide'])
+  .optional()
+  .describe('Whether a server that is down stays listed with what it last offered. Default keep.')
+const lazy = z.boolean().optional().describe('Start at first use instead of at boot. Default false.')
+
+const serverOptions = z.strictObject({
+  prefix: prefix.optional(),
+  enabled: z.boolean().optional().describe('false = not started and not listed. Default true.'),
+  lazy,
+  era: z
+    .string()
+    .regex(/^(auto|legacy|modern|\d{4}-\d{2}-\d{2})$/, 'must be "auto", "legacy", "modern" or a protocol version date')
+    .optional()
+    .describe('Protocol era; auto finds out. Default auto.'),
+  ...timeouts,
+  unavailable,
+  tools: filter.optional(),
+  resources: filter.optional(),
+  prompts: filter.optional(),
+})
+
+const TYPES = ['stdio', 'http', 'streamable-http', 'streamableHttp', 'sse'] as const
+const type = z.enum(TYPES).optional()
+
+/** An entry of `mcpServers`, as other clients write it; ours sits under `holdfast`. */
+export const serverSchema = z.looseObject({
+  type: type.describe('stdio, http or sse; found out from command or url when absent.'),
+  transport: type.describe('The same as type.'),
+  command: z.string().min(1, 'must not be empty').optional().describe('Program of a stdio server.'),
+  args: z.array(z.string()).optional(),
+  env: words.optional().describe('Environment variables of the program.'),
+  cwd: z.string().min(1, 'must not be empty').optional().describe('Working folder, relative to the config file.'),
+  url: z.string().min(1, 'must not be empty').optional().describe('Address of a remote server.'),
+  serverUrl: z.string().min(1, 'must not be empty').optional().describe('The same as url.'),
+  httpUrl: z.string().min(1, 'must not be empty').optional().describe('The same as url.'),
+  headers: words.optional().describe('HTTP headers for a remote server.'),
+  disabled: z.boolean().optional().describe('true = not started and not listed.'),
+  holdfast: serverOptions.optional().describe('Options of Holdfast for this server.'),
+})
+
+export const holdfastSchema = z.strictObject({
+  listen: z
+    .strictObject({
+      host: z.string().min(1, 'must not be empty').optional().describe('Address to listen on. Default 127.0.0.1.'),
+      port: z.int().min(0).max(65_535).optional().describe('Port; 0 picks a free one. Default 7400.'),
+    })
+    .optional(),
+  auth: z.strictObject({ mode: z.literal('none').optional() }).optional().describe('Inbound authentication.'),
+  allowedHosts: z.array(z.string()).optional().describe('Further values of the Host header that are accepted.'),
+  allowedOrigins: z.array(z.string()).optional().describe('Further values of the Origin header that are accepted.'),
+  shutdownTimeout: duration.optional().describe('Most time that a stop may take. Default 30s.'),
+  defaults: z
+    .strictObject({ ...timeouts, unavailable, lazy })
+    .optional()
+    .describe('Used for every server that does not say otherwise.'),
+})
+
+export type ServerEntry = z.infer<typeof serverSchema>
+export type ServerOptions = z.infer<typeof serverOptions>
+export type HoldfastOptions = z.infer<typeof holdfastSchema>
+
+/** Options that the design names and that this version does not have: accepting one would be a lie. */
+export const NOT_YET: ReadonlySet<string> = new Set([
+  'idleStop',
+  'isolation',
+  'cacheTtl',
+  'health',
+  'restart',
+  'maxInFlight',
+  'serial',
+  'exclusive',
+  'trusted',
+  'idempotent',
+  'pin',
+  'profiles',
+  'rename',
+  'describe',
+])
+
+export const SERVER_KEYS: readonly string[] = Object.keys(serverSchema.shape)
+
+/** JSON Schema of a config file, for editors. */
+export function jsonSchema(): Record<string, unknown> {
+  const file = z.looseObject({
+    mcpServers: z.record(z.string(), serverSchema).optional(),
+    servers: z.record(z.string(), serverSchema).optional(),
+    holdfast: holdfastSchema.optional(),
+  })
+  return z.toJSONSchema(file, { io: 'input', unrepresentable: 'any' }) as Record<string, unknown>
+}
