@@ -6,6 +6,7 @@
 export * from './bytes.js'
 export * from './call.js'
 export * from './component.js'
+export * from './eras/versions.js'
 export * from './errors.js'
 export * from './limits.js'
 export * from './spec.js'

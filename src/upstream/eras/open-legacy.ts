@@ -1,12 +1,11 @@
 import type { Bytes, Outcome } from '../../model/index.js'
-import { GatewayError } from '../../model/index.js'
+import { GatewayError, hasVersionHeader, LEGACY_VERSIONS, NEWEST_LEGACY } from '../../model/index.js'
 import { notificationMessage, parseAt } from '../../wire/index.js'
 import type { UpstreamConnection } from '../connection.js'
 import { violation } from '../faults.js'
 import { type Opening, resultOf } from '../opening.js'
 import { readInitializeResult } from './handshake.js'
 import { legacyCodec } from './legacy.js'
-import { hasVersionHeader, LEGACY_VERSIONS, NEWEST_LEGACY } from './versions.js'
 
 export interface LegacyOptions {
   readonly upstream: string

@@ -1,5 +1,4 @@
-import { LEGACY_VERSIONS, MODERN_VERSIONS } from './versions.js'
-
+import { LEGACY_VERSIONS, MODERN_VERSIONS } from '../../model/index.js'
 /** What came back for `server/discover`. */
 export type ProbeOutcome =
   | { readonly kind: 'result'; readonly result: unknown }

@@ -1,0 +1,101 @@
+import { type Bytes, type GatewayError, type Outcome } from '../../model/index.js'
+import type { Offer } from '../../runtime/ports.js'
+import { asBuffer, editObject, json, member, objectAt, parseAt, stringAt, typeAt } from '../../wire/index.js'
+import { encodeFailure, type Final, rpcError } from '../failures.js'
+
+const SERVER_INFO = 'io.modelcontextprotocol/serverInfo'
+const COMPLETE = Buffer.from('"complete"')
+
+export type ServerInfo = Offer['serverInfo']
+
+/** `_meta` of every result that the gateway makes itself. */
+export function modernMeta(info: ServerInfo): Record<string, unknown> {
+  return { [SERVER_INFO]: { name: info.name, title: info.title, version: info.version } }
+}
+
+/** An outcome as a modern client reads it. */
+export function encodeModern(method: string, outcome: Outcome, info: ServerInfo): Final | null {
+  if (outcome.kind === 'cancelled') return null
+  if (outcome.kind !== 'answered') return encodeModernFailure(method, outcome.error, info)
+  const { reply, era, upstream } = outcome
+  if ('error' in reply) return modernError(reply.error, upstream)
+  return { result: era === 'modern' ? restamp(reply.result, info) : upgrade(method, reply.result, info) }
+}
+
+export function encodeModernFailure(method: string, error: GatewayError, info: ServerInfo): Final {
+  const failure = { 'dev.holdfast/failure': error.toFailure() }
+  return encodeFailure(method, error, { resultType: 'complete', _meta: { ...modernMeta(info), ...failure } })
+}
+
+/** A server's identity belongs to its own hop: it moves aside and ours takes its place. */
+function restamp(result: Bytes, info: ServerInfo): Bytes {
+  if (!isObject(result)) return result
+  const object = objectAt(result)
+  return editObject(object, undefined, [['_meta', stampedMeta(result, member(object, '_meta'), info)]])
+}
+
+/** A legacy result gets what this era requires of every result. */
+function upgrade(method: string, result: Bytes, info: ServerInfo): Bytes {
+  if (!isObject(result)) return result
+  const object = objectAt(result)
+  const append: [string, Bytes][] = [['_meta', stampedMeta(result, member(object, '_meta'), info)]]
+  if (!member(object, 'resultType')) append.push(['resultType', COMPLETE])
+  if (method === 'resources/read') append.push(['ttlMs', ZERO], ['cacheScope', PRIVATE])
+  return editObject(object, undefined, append)
+}
+
+const ZERO = Buffer.from('0')
+const PRIVATE = Buffer.from('"private"')
+
+function stampedMeta(bytes: Bytes, span: { start: number; end: number } | undefined, info: ServerInfo): Bytes {
+  const ours = json({ name: info.name, title: info.title, version: info.version })
+  const meta = objectAt(span && typeAt(bytes, span) === 'object' ? bytes.subarray(span.start, span.end) : EMPTY)
+  const theirs = member(meta, SERVER_INFO)
+  const append: [string, Bytes][] = [[SERVER_INFO, ours]]
+  if (theirs) append.push(['dev.holdfast/server', Buffer.from(meta.bytes.subarray(theirs.start, theirs.end))])
+  return editObject(meta, undefined, append)
+}
+
+const EMPTY = Buffer.from('{}')
+
+function isObject(bytes: Bytes): boolean {
+  let at = 0
+  while (at < bytes.length && (bytes[at] ?? 0) <= 0x20) at += 1
+  return bytes[at] === 0x7b
+}
+
+/** Codes of a server that speak of its own hop, or that this era does not have, are not passed on as they are. */
+function modernError(error: Bytes, upstream: string): Final {
+  const code = codeOf(error)
+  if (code === -32021) return { error, status: 400 }
+  if (code === -32002) return { error: withCode(error, -32602) }
+  if (code === -32042 || (code !== null && code <= -32020 && code >= -32099)) {
+    return { error: rpcError(-32603, `${upstream} refused the request: ${messageOf(error)}`, { upstream, code }) }
+  }
+  return { error }
+}
+
+export function codeOf(error: Bytes): number | null {
+  const found = isObject(error) ? member(objectAt(error), 'code') : undefined
+  const code = found ? parseAt(error, found) : null
+  return typeof code === 'number' ? code : null
+}
+
+export function messageOf(error: Bytes): string {
+  const found = isObject(error) ? member(objectAt(error), 'message') : undefined
+  return (found && stringAt(error, found)) ?? 'no message'
+}
+
+export function withCode(error: Bytes, code: number): Bytes {
+  return editObject(objectAt(error), new Map([['code', Buffer.from(String(code))]]))
+}
+
+/** Progress and log notifications with the client's own token in place of the upstream hop's. */
+export function retoken(params: Bytes, token: Bytes): Bytes {
+  return editObject(objectAt(params), new Map([['progressToken', token]]))
+}
+
+export function mentions(bytes: Bytes, text: string): boolean {
+  return asBuffer(bytes).includes(text)
+}
+

@@ -1,0 +1,42 @@
+import { type Bytes, type FailureKind, type GatewayError } from '../model/index.js'
+import { json } from '../wire/index.js'
+
+/** What a face sends at the end of a request: raw `result` or raw `error`, and the HTTP status where it matters. */
+export type Final =
+  | { readonly result: Bytes; readonly status?: number }
+  | { readonly error: Bytes; readonly status?: number }
+
+/** A model can act on these, so a tool call ends in a result that it reads. */
+const READABLE: ReadonlySet<FailureKind> = new Set<FailureKind>([
+  'unavailable',
+  'timeout',
+  'outcome_unknown',
+  'overloaded',
+  'auth_required',
+  'misconfigured',
+  'denied',
+])
+
+/** A failure of the gateway or of a server's connection, in the form that the method wants. */
+export function encodeFailure(method: string, error: GatewayError, extra: Readonly<Record<string, unknown>> = {}): Final {
+  if (method === 'tools/call' && READABLE.has(error.kind)) return { result: toolFailure(error, extra) }
+  return { error: rpcError(error.rpcCode, error.message, error.toFailure()) }
+}
+
+function toolFailure(error: GatewayError, extra: Readonly<Record<string, unknown>>): Bytes {
+  return json({
+    content: [{ type: 'text', text: error.message }],
+    isError: true,
+    _meta: { 'dev.holdfast/failure': error.toFailure() },
+    ...extra,
+  })
+}
+
+export function rpcError(code: number, message: string, data?: unknown): Bytes {
+  return json(data === undefined ? { code, message } : { code, message, data })
+}
+
+/** A tool's failure in words, for what a server reported in a form that this client cannot read. */
+export function toolErrorText(text: string): Bytes {
+  return json({ content: [{ type: 'text', text }], isError: true })
+}

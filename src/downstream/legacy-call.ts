@@ -1,0 +1,128 @@
+import {
+  type Bytes,
+  type Call,
+  GatewayError,
+  type ObjectSlice,
+  type Outcome,
+  type Reply,
+} from '../model/index.js'
+import type { Clock, GatewayCore, RunningCall } from '../runtime/ports.js'
+import { editObject, json, member, objectAt, slice, stringAt, typeAt } from '../wire/index.js'
+import { mentions, messageOf } from './eras/modern.js'
+import type { LegacySession } from './legacy-session.js'
+import type { AnswerSink } from './sink.js'
+
+/** Rounds of questions in one call; a server that asks for ever is cut off. */
+const MAX_ROUNDS = 8
+/** A state without questions means "come back later". */
+const STATE_ONLY_MS = 250
+
+/**
+ * A call of a legacy client. A modern server answers `input_required` where it needs the client; the questions are then
+ * put to the client live, and the call is made again with the answers.
+ */
+export class LegacyCall implements RunningCall {
+  #running: RunningCall | null = null
+  #over = false
+  #rounds = 0
+
+  constructor(
+    private readonly core: GatewayCore,
+    private readonly clock: Clock,
+    private readonly session: LegacySession,
+    private readonly call: Call,
+    private readonly sink: AnswerSink,
+  ) {}
+
+  start(done: (outcome: Outcome) => void): RunningCall {
+    this.#attempt(this.call, done)
+    return this
+  }
+
+  cancel(reason: string): void {
+    this.#over = true
+    this.#running?.cancel(reason)
+  }
+
+  #attempt(call: Call, done: (outcome: Outcome) => void): void {
+    this.#running = this.core.call(call, outcome => {
+      if (this.#over) return
+      const wanted = inputRequired(outcome)
+      if (!wanted) return done(outcome)
+      this.#rounds += 1
+      if (this.#rounds > MAX_ROUNDS) return done(refused(outcome, `asked more than ${MAX_ROUNDS} times`))
+      this.#gather(wanted, outcome, done)
+    })
+  }
+
+  #gather(wanted: InputRequired, outcome: Outcome, done: (outcome: Outcome) => void): void {
+    const { requests, state } = wanted
+    if (requests.length === 0) {
+      this.clock.after(STATE_ONLY_MS, () => this.#again(new Map(), state, done))
+      return
+    }
+    const answers = new Map<string, Bytes>()
+    let failed = false
+    for (const { key, method, params } of requests) {
+      const respond = (reply: Reply) => {
+        if (this.#over || failed) return
+        if ('error' in reply) {
+          failed = true
+          return done(refused(outcome, `needed ${method} from the client: ${messageOf(reply.error)}`))
+        }
+        answers.set(key, Buffer.from(reply.result))
+        if (answers.size === requests.length) this.#again(answers, state, done)
+      }
+      this.session.ask({ method, params, respond }, this.sink)
+    }
+  }
+
+  #again(answers: ReadonlyMap<string, Bytes>, state: Bytes | null, done: (outcome: Outcome) => void): void {
+    if (this.#over) return
+    const params = this.call.params ?? objectAt(json({}))
+    const responses = editObject(objectAt(json({})), undefined, [...answers])
+    const added: [string, Bytes][] = [['inputResponses', responses]]
+    if (state) added.push(['requestState', state])
+    this.#attempt({ ...this.call, params: objectAt(editObject(params, undefined, added)) }, done)
+  }
+}
+
+interface InputRequired {
+  readonly requests: readonly { readonly key: string; readonly method: string; readonly params: Bytes | null }[]
+  readonly state: Bytes | null
+}
+
+/** The questions inside a modern result; null for every other outcome. */
+function inputRequired(outcome: Outcome): InputRequired | null {
+  if (outcome.kind !== 'answered' || outcome.era !== 'modern' || !('result' in outcome.reply)) return null
+  const { result } = outcome.reply
+  if (!mentions(result, 'input_required')) return null
+  const object = objectAt(result)
+  const type = member(object, 'resultType')
+  if (!type || stringAt(result, type) !== 'input_required') return null
+  const state = member(object, 'requestState')
+  const requests = member(object, 'inputRequests')
+  return {
+    requests: requests && typeAt(result, requests) === 'object' ? readRequests(objectAt(result, requests)) : [],
+    state: state ? Buffer.from(slice(result, state)) : null,
+  }
+}
+
+function readRequests(map: ObjectSlice): InputRequired['requests'] {
+  return map.members.flatMap(entry => {
+    if (typeAt(map.bytes, entry) !== 'object') return []
+    const request = objectAt(map.bytes, entry)
+    const method = member(request, 'method')
+    const params = member(request, 'params')
+    const name = method && stringAt(map.bytes, method)
+    if (name === undefined) return []
+    return [{ key: entry.key, method: name, params: params ? slice(map.bytes, params) : null }]
+  })
+}
+
+/** There is no way to tell a modern server that the client will not answer: the call simply ends here. */
+function refused(outcome: Outcome, why: string): Outcome {
+  const upstream = outcome.kind === 'answered' ? outcome.upstream : ''
+  const error = new GatewayError('DENIED', `${upstream} ${why}. The call was given up.`, { upstream, reason: why })
+  return { kind: 'rejected', error }
+}

@@ -1,0 +1,249 @@
+import { type Bytes, type Call, type CallContext, KINDS, type Kind, LIST_METHOD, type Scope } from '../model/index.js'
+import type { GatewayCore, RunningCall } from '../runtime/ports.js'
+import {
+  type Envelope,
+  errorMessage,
+  idBytes,
+  json,
+  member,
+  notificationMessage,
+  objectAt,
+  parseAt,
+  resultMessage,
+  slice,
+  stringAt,
+  typeAt,
+} from '../wire/index.js'
+import { type Claim, SUPPORTED_VERSIONS } from './classify.js'
+import { encodeModern, encodeModernFailure, modernMeta, retoken } from './eras/modern.js'
+import { type Final, rpcError } from './failures.js'
+import { checkHeaders, type InboundHeaders } from './header-check.js'
+import { asError, draining } from './legacy-server.js'
+import { cursorOf, encodeList, listedKind } from './lists.js'
+import type { AnswerSink } from './sink.js'
+
+const KEY = 'io.modelcontextprotocol/'
+const LOG_LEVELS = new Set(['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'])
+const METHODS = new Set([
+  'server/discover',
+  'tools/call',
+  'prompts/get',
+  'resources/read',
+  'completion/complete',
+  'subscriptions/listen',
+  ...KINDS.map(kind => LIST_METHOD[kind]),
+])
+/** Methods that only an older era has: not to be passed to a server as if they were unknown to us. */
+const GONE = new Set([
+  'initialize',
+  'ping',
+  'logging/setLevel',
+  'resources/subscribe',
+  'resources/unsubscribe',
+  'tasks/list',
+  'tasks/result',
+])
+const DISCOVER_TTL_MS = 5_000
+
+export interface ModernRequest {
+  readonly envelope: Envelope
+  readonly claim: Exclude<Claim, { kind: 'none' }>
+  /** Null on transports without headers. */
+  readonly headers: InboundHeaders | null
+  readonly scope: Scope
+  readonly principal: string
+  readonly sink: AnswerSink
+}
+
+/** Serves stateless requests: everything about the caller stands in the request. */
+export class ModernServer {
+  readonly #listens = new Set<() => void>()
+
+  constructor(private readonly core: GatewayCore) {}
+
+  /** @returns what to cancel when the client goes away; null when the answer was given */
+  serve(request: ModernRequest): RunningCall | null {
+    const { envelope, sink } = request
+    const id = Buffer.from(idBytes(envelope))
+    const answer = (final: Final) =>
+      sink.final('result' in final ? resultMessage(id, final.result) : errorMessage(id, final.error), final.status)
+    const refusal = this.#refuse(request)
+    if (refusal) {
+      answer(refusal)
+      return null
+    }
+    const method = envelope.method ?? ''
+    const kind = listedKind(method)
+    if (kind) {
+      this.#list(kind, request, answer)
+      return null
+    }
+    if (method === 'server/discover') {
+      answer({ result: this.#discover(request.scope) })
+      return null
+    }
+    if (method === 'subscriptions/listen') return this.#listen(request, id, answer)
+    if (this.core.draining) {
+      answer(encodeModernFailure(method, draining(), this.#info(request.scope)))
+      return null
+    }
+    return this.#call(request, answer)
+  }
+
+  /** Ends every listen stream in the way that says: gracefully. */
+  close(): void {
+    for (const end of [...this.#listens]) end()
+  }
+
+  #info(scope: Scope) {
+    return this.core.offer(scope).serverInfo
+  }
+
+  /** In the order of the specification: version, envelope, headers, method. */
+  #refuse({ envelope, claim, headers, scope }: ModernRequest): Final | null {
+    const versionFault = headers && headers.version !== undefined && headers.version !== claim.version
+    if (headers && (headers.version === undefined || versionFault)) {
+      const got = headers.version === undefined ? 'is missing' : `says ${JSON.stringify(headers.version)}`
+      return mismatch(`The header MCP-Protocol-Version ${got}; the body says ${JSON.stringify(claim.version)}.`)
+    }
+    if (claim.kind === 'unsupported') {
+      const data = { supported: SUPPORTED_VERSIONS, requested: claim.version }
+      const message = `Protocol version ${JSON.stringify(claim.version)} is not spoken here.`
+      return { error: rpcError(-32022, message, data), status: 400 }
+    }
+    const incomplete = envelopeFault(envelope)
+    if (incomplete) return { error: rpcError(-32602, incomplete), status: 400 }
+    const fault = headers && checkHeaders(headers, envelope, name => this.core.headerParams(scope, name))
+    if (fault) return mismatch(fault)
+    const method = envelope.method ?? ''
+    const known = METHODS.has(method) || (scope.kind === 'server' && !GONE.has(method))
+    return known ? null : { error: rpcError(-32601, `Method not found: ${method}`), status: 404 }
+  }
+
+  #list(kind: Kind, { envelope, scope }: ModernRequest, answer: (final: Final) => void): void {
+    const info = this.#info(scope)
+    this.core.list(kind, scope, cursorOf(envelope)).then(
+      page => {
+        const members = `,"resultType":"complete","ttlMs":${page.ttlMs},"cacheScope":"${page.cacheScope}"`
+        answer({ result: encodeList(kind, page, modernMeta(info), members) })
+      },
+      thrown => answer(encodeModernFailure(envelope.method ?? '', asError(thrown), info)),
+    )
+  }
+
+  #discover(scope: Scope): Bytes {
+    const { serverInfo, capabilities, instructions } = this.core.offer(scope)
+    return json({
+      resultType: 'complete',
+      supportedVersions: SUPPORTED_VERSIONS,
+      capabilities,
+      ...(instructions ? { instructions } : {}),
+      ttlMs: DISCOVER_TTL_MS,
+      cacheScope: 'private',
+      _meta: modernMeta(serverInfo),
+    })
+  }
+
+  #call(request: ModernRequest, answer: (final: Final) => void): RunningCall {
+    const { envelope, scope } = request
+    const method = envelope.method ?? ''
+    const call: Call = { method, params: envelope.params, context: contextFor(request) }
+    return this.core.call(call, outcome => {
+      const final = encodeModern(method, outcome, this.#info(scope))
+      if (final) answer(final)
+    })
+  }
+
+  #listen(request: ModernRequest, id: Bytes, answer: (final: Final) => void): RunningCall {
+    const { envelope, scope, sink } = request
+    const wanted = wantedChanges(envelope)
+    const info = this.#info(scope)
+    const tagged = json({ _meta: subscriptionMeta(id) })
+    const acknowledged = json({ _meta: subscriptionMeta(id), notifications: wanted })
+    sink.interim(notificationMessage('notifications/subscriptions/acknowledged', acknowledged), false)
+    const leave = this.core.onListChanged(scope, kind => {
+      const name = kind === 'resourceTemplates' ? 'resources' : kind
+      if (!wanted[`${name}ListChanged`]) return
+      sink.interim(notificationMessage(`notifications/${name}/list_changed`, tagged), true)
+    })
+    const end = () => {
+      leave()
+      this.#listens.delete(end)
+      answer({ result: json({ resultType: 'complete', _meta: { ...modernMeta(info), ...subscriptionMeta(id) } }) })
+    }
+    this.#listens.add(end)
+    return {
+      cancel: () => {
+        leave()
+        this.#listens.delete(end)
+      },
+    }
+  }
+}
+
+/** The subscription's id is the id of the request, in the same JSON type. */
+function subscriptionMeta(id: Bytes): Record<string, unknown> {
+  return { [`${KEY}subscriptionId`]: parseAt(id, { start: 0, end: id.length }) }
+}
+
+function wantedChanges({ params, bytes }: Envelope): Record<string, boolean> {
+  const found = params && member(params, 'notifications')
+  if (!params || !found || typeAt(bytes, found) !== 'object') return {}
+  const asked = objectAt(bytes, found)
+  const honoured: Record<string, boolean> = {}
+  for (const name of ['toolsListChanged', 'promptsListChanged', 'resourcesListChanged']) {
+    const entry = member(asked, name)
+    if (entry && parseAt(bytes, entry) === true) honoured[name] = true
+  }
+  return honoured
+}
+
+function envelopeFault({ meta }: Envelope): string | null {
+  const capabilities = meta && member(meta, `${KEY}clientCapabilities`)
+  if (!meta || !capabilities || typeAt(meta.bytes, capabilities) !== 'object') {
+    return `params._meta["${KEY}clientCapabilities"] must be an object.`
+  }
+  const level = member(meta, `${KEY}logLevel`)
+  if (level && !LOG_LEVELS.has(stringAt(meta.bytes, level) ?? '')) {
+    return `params._meta["${KEY}logLevel"] must be one of ${[...LOG_LEVELS].join(', ')}.`
+  }
+  return null
+}
+
+function mismatch(message: string): Final {
+  return { error: rpcError(-32020, message), status: 400 }
+}
+
+function contextFor({ envelope, scope, principal, sink }: ModernRequest): CallContext {
+  const { meta, bytes } = envelope
+  const raw = (key: string): Bytes | undefined => {
+    const found = meta && member(meta, key)
+    return found ? Buffer.from(slice(bytes, found)) : undefined
+  }
+  const token = raw('progressToken')
+  const clientInfo = raw(`${KEY}clientInfo`)
+  const levelMember = meta && member(meta, `${KEY}logLevel`)
+  const logLevel = levelMember ? stringAt(bytes, levelMember) : undefined
+  return {
+    principal,
+    scope,
+    era: 'modern',
+    capabilities: raw(`${KEY}clientCapabilities`) ?? Buffer.from('{}'),
+    ...(clientInfo ? { clientInfo } : {}),
+    ...(logLevel === undefined
+      ? {}
+      : {
+          logLevel,
+          onLog: (params: Bytes) => {
+            sink.interim(notificationMessage('notifications/message', params), true)
+          },
+        }),
+    ...(token
+      ? {
+          onProgress: (params: Bytes) => {
+            sink.interim(notificationMessage('notifications/progress', retoken(params, token)), true)
+          },
+        }
+      : {}),
+  }
+}

@@ -1,0 +1,39 @@
+import type { Bytes } from '../../model/index.js'
+import type { AnswerSink } from '../sink.js'
+
+/** Gathers the answers to a batch into one array, in the order in which they come. */
+export class BatchSink {
+  readonly #answers: Bytes[] = []
+
+  constructor(
+    private readonly target: AnswerSink,
+    private left: number,
+  ) {}
+
+  /** The sink of one request of the batch. */
+  next(): AnswerSink {
+    return {
+      interim: (message, droppable) => this.target.interim(message, droppable),
+      final: message => {
+        this.#answers.push(message)
+        this.#count()
+      },
+    }
+  }
+
+  /** One request was cancelled and gets no answer. */
+  skip(): void {
+    this.#count()
+  }
+
+  #count(): void {
+    this.left -= 1
+    if (this.left > 0) return
+    const parts = this.#answers.flatMap((answer, index) => (index === 0 ? [answer] : [COMMA, answer]))
+    this.target.final(Buffer.concat([OPEN, ...parts, CLOSE]))
+  }
+}
+
+const OPEN = Buffer.from('[')
+const COMMA = Buffer.from(',')
+const CLOSE = Buffer.from(']')

@@ -1,0 +1,94 @@
+import type { ServerResponse } from 'node:http'
+import { type Bytes, LIMITS } from '../../model/index.js'
+import { encodeEvent, SSE_KEEPALIVE } from '../../wire/index.js'
+import type { AnswerSink } from '../sink.js'
+import type { KeepAlive } from './keep-alive.js'
+
+/** What the client takes. */
+export interface Accepts {
+  readonly json: boolean
+  readonly stream: boolean
+}
+
+/** The answer to one POST: a JSON body, or an event stream as soon as anything must come before the answer. */
+export class HttpAnswer implements AnswerSink {
+  readonly startedAt: number
+  #streaming = false
+  #over = false
+
+  constructor(
+    private readonly res: ServerResponse,
+    private readonly accepts: Accepts,
+    private readonly keepAlive: KeepAlive,
+    private readonly headers: Readonly<Record<string, string>> = {},
+  ) {
+    this.startedAt = keepAlive.now()
+    if (accepts.stream) keepAlive.add(this)
+  }
+
+  get over(): boolean {
+    return this.#over
+  }
+
+  interim(message: Bytes, droppable: boolean): boolean {
+    if (this.#over) return false
+    if (!this.#open()) return false
+    if (droppable && this.res.writableLength > LIMITS.clientBufferBytes) return true
+    this.res.write(encodeEvent(message))
+    return true
+  }
+
+  final(message: Bytes, status = 200): void {
+    if (this.#over) return
+    if (!this.#streaming && (this.accepts.json || status !== 200)) return this.#finishJson(message, status)
+    this.#open()
+    this.#finish()
+    this.res.end(encodeEvent(message))
+  }
+
+  /** No answer will come: the client cancelled it. */
+  drop(): void {
+    if (this.#over) return
+    this.#finish()
+    if (this.#streaming) this.res.end()
+    else this.res.writeHead(204, this.headers).end()
+  }
+
+  /** The client is gone. */
+  abandon(): void {
+    this.#finish()
+  }
+
+  /** Shows a waiting client that its request is alive. */
+  stayAlive(): void {
+    if (!this.#over && this.#open() && this.res.writableLength === 0) this.res.write(SSE_KEEPALIVE)
+  }
+
+  #finish(): void {
+    this.#over = true
+    if (this.accepts.stream) this.keepAlive.remove(this)
+  }
+
+  #finishJson(message: Bytes, status: number): void {
+    this.#finish()
+    this.res.writeHead(status, {
+      ...this.headers,
+      'content-type': 'application/json',
+      'content-length': message.length,
+    })
+    this.res.end(message)
+  }
+
+  #open(): boolean {
+    if (this.#streaming) return true
+    if (!this.accepts.stream) return false
+    this.#streaming = true
+    this.res.writeHead(200, {
+      ...this.headers,
+      'content-type': 'text/event-stream',
+      'cache-control': 'no-cache',
+      'x-accel-buffering': 'no',
+    })
+    return true
+  }
+}
