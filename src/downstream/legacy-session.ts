@@ -1,3 +1,4 @@
+import { SmallTable } from '../core/tables/index.js'
 import { type Ask, type Bytes, type Kind, type Reply, type Scope } from '../model/index.js'
 import type { RunningCall } from '../runtime/ports.js'
 import {
@@ -29,7 +30,7 @@ const CHANGED: Readonly<Record<Kind, string>> = {
 
 /** One legacy client after `initialize`: what it declared, what it runs, and what it has been asked. */
 export class LegacySession {
-  readonly running = new Map<JsonRpcId, RunningCall>()
+  readonly running = new SmallTable<JsonRpcId, RunningCall>()
   logLevel: string | null = null
   /** Where notifications go that belong to no request; null while there is no such stream. */
   channel: ((message: Bytes) => void) | null = null
@@ -92,8 +93,7 @@ export class LegacySession {
   }
 
   cancel(requestId: JsonRpcId, reason: string): void {
-    this.running.get(requestId)?.cancel(reason)
-    this.running.delete(requestId)
+    this.running.delete(requestId)?.cancel(reason)
   }
 
   end(reason: string): void {

@@ -25,7 +25,7 @@ export class TransitionLog {
 
   #tell(view: UpstreamView): void {
     if (view.state === 'starting' || view.state === 'idle' || view.state === 'stopped') return
-    if (view.state === 'ready' && !view.settled) return
+    if (view.state === 'ready' && KINDS.some(kind => view.catalog[kind].state === 'unknown')) return
     const key = `${view.state}\0${view.reason ?? ''}`
     if (this.#told.get(view.name) === key) return
     this.#told.set(view.name, key)

@@ -41,7 +41,7 @@ export class Runtime implements GatewayCore {
   readonly #listing: Listing
   readonly #changes: ChangeWatch
   readonly #room: CallRoom
-  readonly #running = new Set<RunningCall>()
+  #running = 0
   #idle: (() => void) | null = null
 
   constructor(private readonly options: RuntimeOptions) {
@@ -89,7 +89,7 @@ export class Runtime implements GatewayCore {
 
   /** Calls without an answer yet. */
   get running(): number {
-    return this.#running.size
+    return this.#running
   }
 
   knowsServer(name: string): boolean {
@@ -118,22 +118,24 @@ export class Runtime implements GatewayCore {
   }
 
   call(call: Call, reply: (outcome: Outcome) => void): RunningCall {
+    let over = false
+    const end = () => {
+      if (over) return
+      over = true
+      this.#running -= 1
+      if (this.#running === 0) this.#idle?.()
+    }
+    this.#running += 1
     const running = startCall(this.#room, call, outcome => {
-      this.#forget(running)
+      end()
       reply(outcome)
     })
-    this.#running.add(running)
     return {
       cancel: reason => {
-        this.#forget(running)
+        end()
         running.cancel(reason)
       },
     }
-  }
-
-  #forget(running: RunningCall): void {
-    this.#running.delete(running)
-    if (this.#running.size === 0) this.#idle?.()
   }
 
   onListChanged(scope: Scope, listener: (kind: Kind) => void): () => void {
@@ -153,7 +155,7 @@ export class Runtime implements GatewayCore {
   /** Resolves when no call is running any more, or after `ms`. */
   drained(ms: number): Promise<void> {
     this.draining = true
-    if (this.#running.size === 0) return Promise.resolve()
+    if (this.#running === 0) return Promise.resolve()
     return new Promise(resolve => {
       const timer = this.options.host.clock.after(ms, resolve)
       this.#idle = () => {

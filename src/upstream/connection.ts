@@ -1,3 +1,4 @@
+import { IdRing } from '../core/tables/index.js'
 import { type Ask, type Bytes, type GatewayError, LIMITS, type Outcome } from '../model/index.js'
 import type { Connection, ConnectionEvents, RunningRequest, UpstreamRequest } from '../runtime/ports.js'
 import {
@@ -45,7 +46,7 @@ const TOMBSTONES = 1_000
  * Messages are matched by id alone; ids are never used twice, so a late answer can hit nobody.
  */
 export class UpstreamConnection implements Connection {
-  readonly #pending = new Map<number, Pending>()
+  readonly #pending = new IdRing<Pending>()
   readonly #tombstones = new Set<number>()
   #nextId = 1
   #logLevel: string | null = null
@@ -289,7 +290,7 @@ export class UpstreamConnection implements Connection {
       method: method ?? '',
       params: params && slice(bytes, params.span),
       respond: reply => {
-        if (!this.#pending.has(owner.id)) return
+        if (!this.#pending.get(owner.id)) return
         owner.request.onActivity?.()
         this.notify('result' in reply ? resultMessage(id, reply.result) : errorMessage(id, reply.error))
       },
@@ -310,9 +311,7 @@ export class UpstreamConnection implements Connection {
   // ---- the end of requests --------------------------------------------------------------------------------
 
   #take(id: number): Pending | undefined {
-    const pending = this.#pending.get(id)
-    if (pending) this.#pending.delete(id)
-    return pending
+    return this.#pending.delete(id)
   }
 
   #cancel(id: number, reason: string): void {
@@ -336,10 +335,9 @@ export class UpstreamConnection implements Connection {
   }
 
   #settleAll(outcome: () => Outcome): void {
-    for (const { id, request } of [...this.#pending.values()]) {
-      this.#pending.delete(id)
-      request.settle(outcome())
-    }
+    const pending = this.#pending.values()
+    this.#pending.clear()
+    for (const { request } of pending) request.settle(outcome())
   }
 
   #lost(fault: TransportFault): GatewayError {

@@ -17,22 +17,23 @@ export function editObject(
   append: ReadonlyArray<readonly [key: string, value: Bytes]> = [],
 ): Buffer {
   const { bytes, members } = object
-  const kept: Bytes[] = []
-  const present = new Set<string>()
-  const added = append.length === 0 ? EMPTY : new Map(append)
+  const parts: Bytes[] = [OPEN]
+  const put = (...pieces: Bytes[]) => {
+    if (parts.length > 1) parts.push(COMMA)
+    parts.push(...pieces)
+  }
   for (const member of members) {
-    const value = added.get(member.key) ?? edits.get(member.key)
+    const added = append.length === 0 ? undefined : append.find(([key]) => key === member.key)
+    const value = added ? added[1] : edits.get(member.key)
     if (value === null) continue
-    present.add(member.key)
-    if (value === undefined) kept.push(bytes.subarray(member.keyStart, member.end))
-    else kept.push(bytes.subarray(member.keyStart, member.start), value)
-    kept.push(COMMA)
+    if (value === undefined) put(bytes.subarray(member.keyStart, member.end))
+    else put(bytes.subarray(member.keyStart, member.start), value)
   }
   for (const [key, value] of append) {
-    if (!present.has(key)) kept.push(Buffer.from(`${JSON.stringify(key)}:`), value, COMMA)
+    if (!members.some(member => member.key === key)) put(Buffer.from(`${JSON.stringify(key)}:`), value)
   }
-  kept.pop()
-  return Buffer.concat([OPEN, ...kept, CLOSE])
+  parts.push(CLOSE)
+  return Buffer.concat(parts)
 }
 
 const OPEN = Buffer.from('{')

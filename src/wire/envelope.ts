@@ -25,10 +25,6 @@ export interface Envelope {
 
 const OPEN_OBJECT = 0x7b
 const NULL_BYTES = Buffer.from('null')
-/** Keys whose duplicates two parsers could read differently. */
-const ENVELOPE_KEYS = new Set(['jsonrpc', 'id', 'method', 'params', 'result', 'error'])
-const PARAMS_KEYS = new Set(['name', 'uri', '_meta', 'arguments'])
-
 /** Scans one message in one pass. Unknown envelope members are passed over. */
 export function scanEnvelope(bytes: Bytes, limits: ScanLimits): Envelope {
   const reader = new JsonReader(bytes, bytes.length, limits)
@@ -49,41 +45,54 @@ function byteOrderMark(bytes: Bytes): number {
   return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0
 }
 
+/** The members that mean something; two of a kind could be read differently by two parsers. */
+interface Found {
+  jsonrpc: Member | null
+  id: Member | null
+  method: Member | null
+  params: Member | null
+  result: Member | null
+  error: Member | null
+}
+
 function readEnvelope(bytes: Bytes, members: readonly Member[]): Envelope {
-  const found = new Map<string, Member>()
+  const found: Found = { jsonrpc: null, id: null, method: null, params: null, result: null, error: null }
   let id: JsonRpcId | null = null
   for (const member of members) {
-    if (!ENVELOPE_KEYS.has(member.key)) continue
-    if (member.key === 'id') id = readId(bytes, member)
-    if (found.has(member.key)) throw new WireError(-32600, `The message has two members "${member.key}".`, id)
-    found.set(member.key, member)
+    switch (member.key) {
+      case 'id':
+        id = readId(bytes, member)
+        if (found.id) throw duplicate(member, id)
+        found.id = member
+        break
+      case 'jsonrpc':
+      case 'method':
+      case 'params':
+      case 'result':
+      case 'error':
+        if (found[member.key]) throw duplicate(member, id)
+        found[member.key] = member
+    }
   }
-  const invalid = (message: string): never => {
-    throw new WireError(-32600, message, id)
-  }
-  const version = found.get('jsonrpc')
-  if (!version || stringAt(bytes, version) !== '2.0') invalid('The message must say "jsonrpc":"2.0".')
-  const idMember = found.get('id')
-  if (idMember && id === null && typeAt(bytes, idMember) !== 'null') invalid(ID_RULE)
-  const method = found.get('method')
-  const result = found.get('result') ?? null
-  const error = found.get('error') ?? null
+  const { method, result, error } = found
+  if (!found.jsonrpc || stringAt(bytes, found.jsonrpc) !== '2.0') throw invalid('The message must say "jsonrpc":"2.0".', id)
+  if (found.id && id === null && typeAt(bytes, found.id) !== 'null') throw invalid(ID_RULE, id)
   if (method) {
-    if (result || error) invalid('A message with a method cannot have a result or an error.')
-    return readCall(bytes, id, idMember, method, found.get('params'), invalid)
+    if (result || error) throw invalid('A message with a method cannot have a result or an error.', id)
+    return readCall(bytes, id, found.id, method, found.params)
   }
-  if (result && error) invalid('An answer cannot have both a result and an error.')
-  if (!result && !error) invalid('The message has neither a method nor a result nor an error.')
-  if (!idMember || (result && id === null)) invalid('An answer must carry the id of its request.')
-  return {
-    ...NO_CALL,
-    bytes,
-    kind: result ? 'result' : 'error',
-    id,
-    idSpan: idMember ?? null,
-    result,
-    error,
-  }
+  if (result && error) throw invalid('An answer cannot have both a result and an error.', id)
+  if (!result && !error) throw invalid('The message has neither a method nor a result nor an error.', id)
+  if (!found.id || (result && id === null)) throw invalid('An answer must carry the id of its request.', id)
+  return { ...NO_CALL, bytes, kind: result ? 'result' : 'error', id, idSpan: found.id, result, error }
+}
+
+function invalid(message: string, id: JsonRpcId | null): WireError {
+  return new WireError(-32600, message, id)
+}
+
+function duplicate({ key }: Member, id: JsonRpcId | null): WireError {
+  return invalid(`The message has two members "${key}".`, id)
 }
 
 const NO_CALL = { method: null, params: null, meta: null, name: null, uri: null }
@@ -100,35 +109,49 @@ function readId(bytes: Bytes, span: Span): JsonRpcId | null {
 function readCall(
   bytes: Bytes,
   id: JsonRpcId | null,
-  idMember: Member | undefined,
+  idMember: Member | null,
   methodMember: Member,
-  paramsMember: Member | undefined,
-  invalid: (message: string) => never,
+  paramsMember: Member | null,
 ): Envelope {
   const method = stringAt(bytes, methodMember)
-  if (method === undefined) return invalid('The method must be a string.')
-  if (idMember && id === null) return invalid(ID_RULE)
+  if (method === undefined) throw invalid('The method must be a string.', id)
+  if (idMember && id === null) throw invalid(ID_RULE, id)
   const kind = idMember ? 'request' : 'notification'
-  const base = { bytes, kind, id, idSpan: idMember ?? null, method, result: null, error: null } as const
+  const base = { bytes, kind, id, idSpan: idMember, method, result: null, error: null } as const
   if (!paramsMember) return { ...base, params: null, meta: null, name: null, uri: null }
-  if (bytes[paramsMember.start] !== OPEN_OBJECT) return invalid('params must be an object.')
+  if (bytes[paramsMember.start] !== OPEN_OBJECT) throw invalid('params must be an object.', id)
   const params = objectAt(bytes, paramsMember)
-  let meta: ObjectSlice | null = null
-  let name: string | null = null
-  let uri: string | null = null
-  const seen = new Set<string>()
-  for (const entry of params.members) {
-    if (!PARAMS_KEYS.has(entry.key)) continue
-    if (seen.has(entry.key)) return invalid(`params has two members "${entry.key}".`)
-    seen.add(entry.key)
-    if (entry.key === 'name') name = stringAt(bytes, entry) ?? null
-    else if (entry.key === 'uri') uri = stringAt(bytes, entry) ?? null
-    else if (entry.key === '_meta') {
-      if (bytes[entry.start] !== OPEN_OBJECT) return invalid('params._meta must be an object.')
-      meta = objectAt(bytes, entry)
+  const { name, uri, meta } = readNamed(params, id)
+  if (meta && bytes[meta.start] !== OPEN_OBJECT) throw invalid('params._meta must be an object.', id)
+  return {
+    ...base,
+    params,
+    meta: meta && objectAt(bytes, meta),
+    name: name && (stringAt(bytes, name) ?? null),
+    uri: uri && (stringAt(bytes, uri) ?? null),
+  }
+}
+
+interface Named {
+  name: Member | null
+  uri: Member | null
+  _meta: Member | null
+  arguments: Member | null
+}
+
+function readNamed({ members }: ObjectSlice, id: JsonRpcId | null) {
+  const named: Named = { name: null, uri: null, _meta: null, arguments: null }
+  for (const member of members) {
+    switch (member.key) {
+      case 'name':
+      case 'uri':
+      case '_meta':
+      case 'arguments':
+        if (named[member.key]) throw invalid(`params has two members "${member.key}".`, id)
+        named[member.key] = member
     }
   }
-  return { ...base, params, meta, name, uri }
+  return { name: named.name, uri: named.uri, meta: named._meta }
 }
 
 /** True when the first byte that is not white space opens an array. */

@@ -3,7 +3,7 @@ interface Entry<T> {
   usedAt: number
 }
 
-/** Sessions by id, least recently used first. */
+/** Sessions by id. A use only notes the time: re-ordering on every request would cost more than looking for the oldest. */
 export class SessionTable<T> {
   readonly #entries = new Map<string, Entry<T>>()
 
@@ -22,10 +22,10 @@ export class SessionTable<T> {
   add(id: string, value: T, now: number): T[] | null {
     const removed = this.sweep(now)
     while (this.#entries.size >= this.max) {
-      const oldest = [...this.#entries].find(([, entry]) => !this.isBusy(entry.value))
+      const oldest = this.#oldestIdle()
       if (!oldest) return null
-      this.#entries.delete(oldest[0])
-      removed.push(oldest[1].value)
+      this.#entries.delete(oldest.id)
+      removed.push(oldest.value)
     }
     this.#entries.set(id, { value, usedAt: now })
     return removed
@@ -35,10 +35,11 @@ export class SessionTable<T> {
   use(id: string, now: number): T | undefined {
     const entry = this.#entries.get(id)
     if (!entry) return undefined
-    this.#entries.delete(id)
-    if (this.#isOld(entry, now)) return undefined
+    if (this.#isOld(entry, now)) {
+      this.#entries.delete(id)
+      return undefined
+    }
     entry.usedAt = now
-    this.#entries.set(id, entry)
     return entry.value
   }
 
@@ -52,10 +53,7 @@ export class SessionTable<T> {
   sweep(now: number): T[] {
     const removed: T[] = []
     for (const [id, entry] of this.#entries) {
-      if (!this.#isOld(entry, now)) {
-        if (now - entry.usedAt < this.idleMs) break
-        continue
-      }
+      if (!this.#isOld(entry, now)) continue
       this.#entries.delete(id)
       removed.push(entry.value)
     }
@@ -64,6 +62,15 @@ export class SessionTable<T> {
 
   values(): T[] {
     return [...this.#entries.values()].map(entry => entry.value)
+  }
+
+  #oldestIdle(): (Entry<T> & { id: string }) | null {
+    let oldest: (Entry<T> & { id: string }) | null = null
+    for (const [id, entry] of this.#entries) {
+      if (oldest && entry.usedAt >= oldest.usedAt) continue
+      if (!this.isBusy(entry.value)) oldest = { id, ...entry }
+    }
+    return oldest
   }
 
   #isOld(entry: Entry<T>, now: number): boolean {

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { type Bytes, LIMITS } from '../../model/index.js'
-import { encodeEvent, SSE_KEEPALIVE } from '../../wire/index.js'
+import { asBuffer, encodeEvent, SSE_KEEPALIVE } from '../../wire/index.js'
 import type { AnswerSink } from '../sink.js'
 import type { KeepAlive } from './keep-alive.js'
 
@@ -10,9 +10,12 @@ export interface Accepts {
   readonly stream: boolean
 }
 
+const ONE_WRITE_BYTES = 16 * 1024
+
 /** The answer to one POST: a JSON body, or an event stream as soon as anything must come before the answer. */
 export class HttpAnswer implements AnswerSink {
   readonly startedAt: number
+  slot = -1
   #streaming = false
   #over = false
 
@@ -76,7 +79,9 @@ export class HttpAnswer implements AnswerSink {
       'content-type': 'application/json',
       'content-length': message.length,
     })
-    this.res.end(message)
+    // Head and a short string leave in one write; a Buffer would be a write of its own. Latin-1 keeps the bytes.
+    if (message.length <= ONE_WRITE_BYTES) this.res.end(asBuffer(message).toString('latin1'), 'latin1')
+    else this.res.end(message)
   }
 
   #open(): boolean {

@@ -3,12 +3,14 @@ import type { Clock, Timer } from '../../runtime/ports.js'
 
 interface Waiting {
   readonly startedAt: number
+  /** Place in the list of those who wait; the list's own. */
+  slot: number
   stayAlive(): void
 }
 
 /** One timer for all open answers: a timer for each would cost more than most calls do. */
 export class KeepAlive {
-  readonly #waiting = new Set<Waiting>()
+  readonly #waiting: Waiting[] = []
   #timer: Timer | null = null
 
   constructor(private readonly clock: Clock) {}
@@ -18,25 +20,30 @@ export class KeepAlive {
   }
 
   add(waiting: Waiting): void {
-    this.#waiting.add(waiting)
+    waiting.slot = this.#waiting.length
+    this.#waiting.push(waiting)
     this.#timer ??= this.clock.after(LIMITS.keepAliveMs, () => this.#tick())
   }
 
   remove(waiting: Waiting): void {
-    this.#waiting.delete(waiting)
+    if (this.#waiting[waiting.slot] !== waiting) return
+    const last = this.#waiting.pop()
+    if (!last || last === waiting) return
+    this.#waiting[waiting.slot] = last
+    last.slot = waiting.slot
   }
 
   stop(): void {
     this.#timer?.cancel()
-    this.#waiting.clear()
+    this.#waiting.length = 0
   }
 
   #tick(): void {
     this.#timer = null
     const now = this.clock.now()
-    for (const waiting of this.#waiting) {
+    for (const waiting of [...this.#waiting]) {
       if (now - waiting.startedAt >= LIMITS.keepAliveMs / 2) waiting.stayAlive()
     }
-    if (this.#waiting.size > 0) this.#timer = this.clock.after(LIMITS.keepAliveMs, () => this.#tick())
+    if (this.#waiting.length > 0) this.#timer = this.clock.after(LIMITS.keepAliveMs, () => this.#tick())
   }
 }

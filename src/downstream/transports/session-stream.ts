@@ -6,6 +6,7 @@ import type { KeepAlive } from './keep-alive.js'
 /** The GET stream of a legacy session: notifications that belong to no request. */
 export class SessionStream {
   readonly startedAt = 0
+  slot = -1
   #over = false
 
   constructor(

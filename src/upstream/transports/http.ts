@@ -1,3 +1,4 @@
+import { IdRing } from '../../core/tables/index.js'
 import type { HttpSpec, Timeouts } from '../../model/index.js'
 import type { Host, HttpExchange, HttpHandler, HttpPool } from '../../runtime/ports.js'
 import type { OutgoingMessage, Transport, TransportEvents, TransportFault } from '../transport.js'
@@ -23,7 +24,7 @@ class HttpTransport implements Transport {
   readonly #url: URL
   readonly #pool: HttpPool
   readonly #baseHeaders: Record<string, string>
-  readonly #exchanges = new Map<number, HttpExchange>()
+  readonly #exchanges = new IdRing<HttpExchange>()
   #path: string
   #session: string | null = null
   #version: string | null = null
@@ -50,8 +51,7 @@ class HttpTransport implements Transport {
   }
 
   abort(id: number): void {
-    this.#exchanges.get(id)?.abort()
-    this.#exchanges.delete(id)
+    this.#exchanges.delete(id)?.abort()
   }
 
   useProtocolVersion(version: string | null): void {

@@ -7,6 +7,7 @@ import {
   CACHEABLE,
   CHANGED,
   eraOf,
+  FOREIGN,
   LEGACY_VERSIONS,
   LISTS,
   META,

@@ -1,0 +1,488 @@
+/**
+ * What Holdfast promises, as data: each entry is cited by at least one test through `verifies`, or is owed.
+ * A to C and N: behaviour with partial outages and broken configs. P: rules of the MCP specification.
+ */
+export interface Requirement {
+  readonly id: string
+  /** Where it comes from. */
+  readonly source: string
+  /** One sentence. */
+  readonly behaviour: string
+  /** Client or server eras for which it has to hold; absent = both, or no matter. */
+  readonly eras?: readonly ('legacy' | 'modern')[]
+  /** Transports for which it has to hold; absent = all, or no matter. */
+  readonly transports?: readonly ('stdio' | 'http' | 'sse')[]
+  /** Not built yet, and part of what: an owed requirement has no test. */
+  readonly owed?: 'supervision' | 'cache'
+}
+
+const LISTS = 'promise P1: lists with partial outages'
+const ROUTING = 'promise P1: routing of calls'
+const FRONT = 'promise P2: the front does not depend on upstreams'
+const CONFIG = 'promise P9: a bad config takes nothing down'
+const TRANSPORT = 'MCP 2026-07-28 basic/transports/streamable-http'
+const BASE = 'MCP 2026-07-28 basic/index'
+const LISTEN = 'MCP 2026-07-28 basic/patterns/subscriptions'
+const TOOLS = 'MCP 2026-07-28 server/tools'
+const CACHING = 'MCP 2026-07-28 server/utilities/caching'
+const VERSIONS = 'MCP 2026-07-28 basic/versioning'
+const LEGACY_LIFE = 'MCP 2025-11-25 basic/lifecycle'
+const LEGACY_HTTP = 'MCP 2025-11-25 basic/transports'
+
+const MODERN = ['modern'] as const
+const LEGACY = ['legacy'] as const
+const HTTP = ['http'] as const
+const STDIO = ['stdio'] as const
+
+export const REQUIREMENTS: readonly Requirement[] = [
+  // ---- A: listing and naming with partial outages ----
+  {
+    id: 'A1',
+    source: LISTS,
+    behaviour:
+      'With two servers under one prefix and the first dead, every kind of list holds what the living one offers and names the dead one with its cause.',
+  },
+  {
+    id: 'A2',
+    source: LISTS,
+    behaviour: 'The place of the dead server in the config does not change the list.',
+  },
+  { id: 'A3', source: LISTS, behaviour: 'The same holds for servers without a prefix.' },
+  {
+    id: 'A4',
+    source: LISTS,
+    behaviour:
+      'A server that goes down keeps its last known tools in the list, marked stale, until a limit; `unavailable: hide` removes them at once with one list_changed.',
+    owed: 'cache',
+  },
+  {
+    id: 'A5',
+    source: LISTS,
+    behaviour: 'With every server dead at the start, lists answer without an error and name each server.',
+  },
+  {
+    id: 'A6',
+    source: LISTS,
+    behaviour:
+      'A hung server does not delay the lists of the others beyond the list budget, and a second list does not wait for it again.',
+  },
+  {
+    id: 'A7',
+    source: LISTS,
+    behaviour: 'A list that comes late is adopted and announced with one list_changed.',
+  },
+  {
+    id: 'A8',
+    source: LISTS,
+    behaviour: 'A server that fails only its prompt list keeps its tools, and the notice names the kind.',
+  },
+  {
+    id: 'A9',
+    source: LISTS,
+    behaviour: '"Method not found" to a list means that the server offers none; it is no failure.',
+  },
+  {
+    id: 'A10',
+    source: LISTS,
+    behaviour: 'A list of which a page fails, or whose cursor loops, is never published in part.',
+  },
+  {
+    id: 'A11',
+    source: LISTS,
+    behaviour:
+      'Of two servers with the same public name the earlier one in the config has it, whoever answers first and also while it is down; the later one is reported and can be called by its qualified name.',
+  },
+  {
+    id: 'A12',
+    source: LISTS,
+    behaviour: 'Two pairs of prefix and name that give the same public name are reported with both servers.',
+  },
+  {
+    id: 'A13',
+    source: LISTS,
+    behaviour:
+      'A name that is too long for clients or has unusual characters gets a stable public name, and a call reaches the original one.',
+  },
+  {
+    id: 'A14',
+    source: LISTS,
+    behaviour: 'A dead server costs one log line for each change of state, not one for each request.',
+  },
+  {
+    id: 'A15',
+    source: LISTS,
+    behaviour: 'That servers are unavailable is said in the text that a model reads, not only in `_meta`.',
+  },
+  {
+    id: 'A16',
+    source: LISTS,
+    behaviour:
+      'Two entries with the same command or URL are two servers, each with its own state and sessions.',
+  },
+
+  // ---- B: routing a call ----
+  {
+    id: 'B17',
+    source: ROUTING,
+    behaviour: 'A call whose owner is known reaches it without a try at the dead server of the same prefix.',
+  },
+  {
+    id: 'B18',
+    source: ROUTING,
+    behaviour:
+      'A call whose owner is not known yet goes on as soon as one server turns out to own the name, hung others or not.',
+  },
+  {
+    id: 'B19',
+    source: ROUTING,
+    behaviour:
+      'A name that nobody offers, while every server could be asked, is an unknown tool and nothing else.',
+  },
+  {
+    id: 'B20',
+    source: ROUTING,
+    behaviour:
+      'A name that nobody offers, while a server could not be asked, is answered with that server and its cause.',
+  },
+  {
+    id: 'B21',
+    source: ROUTING,
+    behaviour:
+      'A call to a known owner that is down fails at once by its name; a tool of the same name elsewhere does not run.',
+  },
+  {
+    id: 'B22',
+    source: ROUTING,
+    behaviour: 'A tool that fails inside is answered as it is; no other server is tried.',
+  },
+  {
+    id: 'B23',
+    source: ROUTING,
+    behaviour: 'A call that was lost after it was sent ends as outcome unknown and ran at most once.',
+  },
+  {
+    id: 'B24',
+    source: ROUTING,
+    behaviour: 'A list that lacks the part of one server never makes a call to a healthy owner fail.',
+  },
+  { id: 'B25', source: ROUTING, behaviour: 'A hung server adds nothing to the time of calls to the others.' },
+  {
+    id: 'B26',
+    source: ROUTING,
+    behaviour:
+      'Resources, resource templates and prompts of a healthy server work while a dead one stands before it.',
+  },
+  {
+    id: 'B27',
+    source: ROUTING,
+    behaviour:
+      'The result of an upstream passes unchanged: content, structured content, `_meta`, `isError`, also when it violates its own schema.',
+  },
+  {
+    id: 'B28',
+    source: ROUTING,
+    behaviour: 'A tool that vanished upstream triggers one refresh of that list, and the error says so.',
+    owed: 'cache',
+  },
+  {
+    id: 'B29',
+    source: ROUTING,
+    behaviour:
+      'A tool that appeared upstream without notice is found by one refresh before it is called unknown.',
+    owed: 'cache',
+  },
+  {
+    id: 'B30',
+    source: ROUTING,
+    behaviour:
+      'The same fault gives the same kind of error, whether it shows on connect, on write or on read.',
+  },
+  {
+    id: 'B31',
+    source: ROUTING,
+    behaviour: 'Clients of both eras get the same words for the same cause.',
+    eras: ['legacy', 'modern'],
+  },
+
+  // ---- C: the front does not depend on upstreams ----
+  {
+    id: 'C32',
+    source: FRONT,
+    behaviour: 'The gateway is ready in less than a second with dead, hung, slow and missing servers.',
+  },
+  {
+    id: 'C33',
+    source: FRONT,
+    behaviour:
+      'The handshake of either era works with every server down, and its capabilities do not shrink.',
+    eras: ['legacy', 'modern'],
+  },
+  {
+    id: 'C34',
+    source: FRONT,
+    behaviour: 'A ping is answered by the gateway and never forwarded.',
+    eras: LEGACY,
+  },
+  { id: 'C35', source: FRONT, behaviour: 'A lazy server is not started or contacted before its first use.' },
+  {
+    id: 'C36',
+    source: FRONT,
+    behaviour: 'Servers start in parallel; one hung start does not delay the others.',
+  },
+  {
+    id: 'C37',
+    source: FRONT,
+    behaviour:
+      'Questions, logs and progress of a shared server go only to the client whose call caused them.',
+  },
+
+  // ---- N: configuration ----
+  {
+    id: 'N167',
+    source: CONFIG,
+    behaviour:
+      'Each way in which a config can be wrong has a message of its own that names server, key and fix.',
+  },
+  { id: 'N168', source: CONFIG, behaviour: 'Every option has an effect that a test would miss.' },
+  { id: 'N169', source: CONFIG, behaviour: 'An unknown or contradictory option is refused, never ignored.' },
+  {
+    id: 'N170',
+    source: CONFIG,
+    behaviour: 'One bad entry makes that server misconfigured, with the reason in status; the others start.',
+  },
+
+  // ---- P: protocol, server side, modern era ----
+  {
+    id: 'P1',
+    source: BASE,
+    behaviour:
+      'A request without protocol version or client capabilities in `_meta` is refused with 400 and -32602; client info may be absent.',
+    eras: MODERN,
+  },
+  {
+    id: 'P2',
+    source: TRANSPORT,
+    behaviour: 'A missing or differing version, method or name header is refused with 400 and -32020.',
+    eras: MODERN,
+    transports: HTTP,
+  },
+  {
+    id: 'P3',
+    source: TRANSPORT,
+    behaviour:
+      'Base64 header values are decoded before they are compared; malformed ones are refused with -32020.',
+    eras: MODERN,
+    transports: HTTP,
+  },
+  {
+    id: 'P4',
+    source: TRANSPORT,
+    behaviour:
+      'Parameter headers have to match the arguments; null and absent arguments expect none, numbers compare as numbers.',
+    eras: MODERN,
+    transports: HTTP,
+  },
+  {
+    id: 'P5',
+    source: VERSIONS,
+    behaviour: 'An unknown protocol version is refused with -32022 and the supported ones.',
+    eras: MODERN,
+  },
+  {
+    id: 'P6',
+    source: BASE,
+    behaviour: 'Methods that the modern era does not have are refused with -32601, over HTTP with 404.',
+    eras: MODERN,
+  },
+  {
+    id: 'P7',
+    source: 'MCP 2026-07-28 server/discover',
+    behaviour: 'Discovery works with every server dead.',
+    eras: MODERN,
+  },
+  {
+    id: 'P8',
+    source: CACHING,
+    behaviour:
+      'Every result has a result type, and results that may be cached have `ttlMs` and `cacheScope`.',
+    eras: MODERN,
+  },
+  {
+    id: 'P9',
+    source: CACHING,
+    behaviour: 'A private cache entry never crosses principals, and continued calls are never cached.',
+    eras: MODERN,
+    owed: 'cache',
+  },
+  {
+    id: 'P13',
+    source: LISTEN,
+    behaviour:
+      'A listen stream starts with the acknowledgement, carries only what was asked for, and survives restarts of upstreams.',
+    eras: MODERN,
+  },
+  {
+    id: 'P14',
+    source: 'MCP 2026-07-28 basic/patterns/cancellation',
+    behaviour: 'Closing a response stream cancels the work upstream, and nothing is sent after it.',
+    eras: MODERN,
+    transports: HTTP,
+  },
+  {
+    id: 'P15',
+    source: TRANSPORT,
+    behaviour: 'A foreign Origin is refused with 403; GET and DELETE without a session with 405 and Allow.',
+    transports: HTTP,
+  },
+  {
+    id: 'P16',
+    source: TRANSPORT,
+    behaviour: 'A posted notification is accepted with 202; a posted response or array is refused.',
+    eras: MODERN,
+    transports: HTTP,
+  },
+  {
+    id: 'P17',
+    source: 'MCP 2026-07-28 server/resources',
+    behaviour:
+      'A missing resource is -32602 with its URI; codes that the specification reserves are not used for anything else.',
+    eras: MODERN,
+  },
+  { id: 'P18', source: TOOLS, behaviour: 'Lists have the same order however the servers come up.' },
+  {
+    id: 'P21',
+    source: TRANSPORT,
+    behaviour:
+      'Results name the server, event streams tell proxies not to buffer, and the final answer ends a stream.',
+    eras: MODERN,
+  },
+
+  // ---- P: protocol, server side, legacy era and both at once ----
+  {
+    id: 'P24',
+    source: LEGACY_LIFE,
+    behaviour: 'Each legacy version is negotiated; an unknown one is answered with the latest.',
+    eras: LEGACY,
+  },
+  {
+    id: 'P25',
+    source: LEGACY_HTTP,
+    behaviour:
+      'A request without session is 400, one with an ended session 404, and an unsupported version header 400.',
+    eras: LEGACY,
+    transports: HTTP,
+  },
+  {
+    id: 'P26',
+    source: LEGACY_HTTP,
+    behaviour: 'The notification stream never carries an answer, and each message goes to one stream only.',
+    eras: LEGACY,
+    transports: HTTP,
+  },
+  {
+    id: 'P27',
+    source: 'MCP 2025-03-26 basic/index',
+    behaviour: 'Batches are accepted from clients of 2025-03-26 and from no others.',
+    eras: LEGACY,
+  },
+  {
+    id: 'P28',
+    source: 'MCP 2025-11-25 basic/utilities/cancellation',
+    behaviour: 'A disconnect does not cancel a call; a cancelled notification does.',
+    eras: LEGACY,
+  },
+  {
+    id: 'P29',
+    source: VERSIONS,
+    behaviour: 'Legacy results carry no modern fields, and codes for missing resources are translated.',
+    eras: LEGACY,
+  },
+  {
+    id: 'P30',
+    source: VERSIONS,
+    behaviour: 'Clients of both eras are served at one HTTP endpoint and in one stdio process.',
+    eras: ['legacy', 'modern'],
+  },
+  {
+    id: 'P31',
+    source: VERSIONS,
+    behaviour: 'Garbage before the handshake does not end the stdio face.',
+    transports: STDIO,
+  },
+
+  // ---- P: protocol, client side ----
+  {
+    id: 'P33',
+    source: TRANSPORT,
+    behaviour:
+      'Each request to a modern server carries envelope and headers, with the name that the server itself uses.',
+    eras: MODERN,
+  },
+  {
+    id: 'P34',
+    source: TRANSPORT,
+    behaviour: 'A tool whose header annotations are invalid is left out over HTTP; the others stay.',
+    eras: MODERN,
+    transports: HTTP,
+  },
+  { id: 'P35', source: VERSIONS, behaviour: 'Every answer to the era probe leads to the right verdict.' },
+  {
+    id: 'P36',
+    source: VERSIONS,
+    behaviour: 'The era of a server is remembered, and found out again when it fails.',
+  },
+  {
+    id: 'P37',
+    source: 'MCP 2026-07-28 basic/patterns/mrtr',
+    behaviour:
+      'Request state is echoed byte for byte under a new id; an unknown result type is an error, an absent one means complete.',
+    eras: MODERN,
+  },
+  {
+    id: 'P38',
+    source: TRANSPORT,
+    behaviour:
+      'JSON and event-stream answers are accepted, comments ignored, and modern servers get no responses.',
+    transports: HTTP,
+  },
+  {
+    id: 'P39',
+    source: LEGACY_HTTP,
+    behaviour:
+      'A legacy server gets `initialized` and its session id; 404 leads to a new session, 405 on GET is tolerated, `initialize` is never cancelled.',
+    eras: LEGACY,
+    transports: HTTP,
+  },
+  {
+    id: 'P39b',
+    source: LEGACY_HTTP,
+    behaviour:
+      'A broken event stream of a legacy server is resumed where its events are numbered, after the time that the server asked for.',
+    eras: LEGACY,
+    transports: HTTP,
+    owed: 'supervision',
+  },
+  {
+    id: 'P40',
+    source: 'MCP 2026-07-28 basic/transports/stdio',
+    behaviour:
+      'A child is told of cancellations, may print noise, is restarted when it exits and stopped with the ladder.',
+    transports: STDIO,
+  },
+  {
+    id: 'P41',
+    source: LISTEN,
+    behaviour: 'A listen stream that breaks without a result is opened again.',
+    eras: MODERN,
+  },
+  {
+    id: 'P42',
+    source: 'MCP 2026-07-28 basic/patterns/timeouts',
+    behaviour: 'Every request has a timeout; progress puts off the soft one, never the total one.',
+  },
+  {
+    id: 'P43',
+    source: 'MCP 2026-07-28 server/utilities/pagination',
+    behaviour: 'Cursors are opaque, the empty one is one, and a loop ends.',
+  },
+]
