@@ -58,7 +58,11 @@ export function openConnection(port) {
       if (!length) return fail(new Error(`no content-length: ${buffer.slice(0, head)}`))
       const end = head + 4 + Number(length[1])
       if (buffer.length < end) return
-      const answer = { status: Number(buffer.slice(9, 12)), head: buffer.slice(0, head), body: buffer.slice(head + 4, end) }
+      const answer = {
+        status: Number(buffer.slice(9, 12)),
+        head: buffer.slice(0, head),
+        body: buffer.slice(head + 4, end),
+      }
       buffer = buffer.slice(end)
       const { resolve } = waiting
       waiting = null

@@ -8,14 +8,14 @@ const forward = kind === 'http' ? overHttp(Number(port)) : overPipe()
 const server = createServer((req, res) => {
   const chunks = []
   req.on('data', chunk => chunks.push(chunk))
-  req.on('end', () => forward(req, chunks.length === 1 ? chunks[0] : Buffer.concat(chunks), res))
+  req.on('end', () => forward(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks), res))
 })
 server.keepAliveTimeout = 120_000
 server.listen(0, '127.0.0.1', () => process.stdout.write(`${server.address().port}\n`))
 
 function overHttp(target) {
   const agent = new Agent({ keepAlive: true, maxSockets: 256 })
-  return (req, body, res) => {
+  return (body, res) => {
     const upstream = request(
       {
         agent,
@@ -34,7 +34,10 @@ function overHttp(target) {
         answer.on('data', chunk => chunks.push(chunk))
         answer.on('end', () => {
           const bytes = chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)
-          res.writeHead(answer.statusCode, { 'content-type': 'application/json', 'content-length': bytes.length })
+          res.writeHead(answer.statusCode, {
+            'content-type': 'application/json',
+            'content-length': bytes.length,
+          })
           res.end(bytes)
         })
       },
@@ -68,7 +71,7 @@ function overPipe() {
   })
   process.on('exit', () => child.kill())
   process.on('SIGTERM', () => process.exit(0))
-  return (_req, body, res) => {
+  return (body, res) => {
     const message = JSON.parse(body.toString())
     waiting.set(next, { id: message.id, res })
     message.id = next++

@@ -27,7 +27,16 @@ function start(args) {
 async function startGateway(name, entry) {
   const file = join(folder, `${name}.json`)
   writeFileSync(file, JSON.stringify({ mcpServers: { bench: entry } }))
-  const line = await start([here('../dist/cli/main.js'), 'serve', '--json', '--quiet', '--port', '0', '--config', file])
+  const line = await start([
+    here('../dist/cli/main.js'),
+    'serve',
+    '--json',
+    '--quiet',
+    '--port',
+    '0',
+    '--config',
+    file,
+  ])
   const port = Number(new URL(JSON.parse(line).url).port)
   return { port, toolName: 'bench__echo', headers: await openSession(port) }
 }
@@ -36,11 +45,18 @@ async function startGateway(name, entry) {
 async function openSession(port) {
   const url = `http://127.0.0.1:${port}/mcp`
   const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
-  const hello = { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'bench', version: '1' } }
+  const hello = {
+    protocolVersion: '2025-11-25',
+    capabilities: {},
+    clientInfo: { name: 'bench', version: '1' },
+  }
   const body = JSON.stringify({ jsonrpc: '2.0', id: 0, method: 'initialize', params: hello })
   const response = await fetch(url, { method: 'POST', headers, body })
   await response.text()
-  const session = { 'mcp-session-id': response.headers.get('mcp-session-id'), 'mcp-protocol-version': '2025-11-25' }
+  const session = {
+    'mcp-session-id': response.headers.get('mcp-session-id'),
+    'mcp-protocol-version': '2025-11-25',
+  }
   const initialized = JSON.stringify({ jsonrpc: '2.0', method: 'notifications/initialized' })
   await fetch(url, { method: 'POST', headers: { ...headers, ...session }, body: initialized })
   await waitForTool(port, session)
@@ -83,25 +99,52 @@ function report(title, rounds, verdicts) {
     const of = pick => median(rounds.map(pick))
     const cells = [
       name.padEnd(10),
-      of(row => row[name].rate).toFixed(0).padStart(8),
-      of(row => row[name].p50).toFixed(3).padStart(8),
-      of(row => row[name].p99).toFixed(2).padStart(8),
-      of(row => row[name].p50 / row.direct.p50).toFixed(2).padStart(14),
-      of(row => row[name].rate / row.relay.rate).toFixed(2).padStart(17),
-      of(row => (row[name].p50 - row.direct.p50) / (row.relay.p50 - row.direct.p50)).toFixed(2).padStart(19),
+      of(row => row[name].rate)
+        .toFixed(0)
+        .padStart(8),
+      of(row => row[name].p50)
+        .toFixed(3)
+        .padStart(8),
+      of(row => row[name].p99)
+        .toFixed(2)
+        .padStart(8),
+      of(row => row[name].p50 / row.direct.p50)
+        .toFixed(2)
+        .padStart(14),
+      of(row => row[name].rate / row.relay.rate)
+        .toFixed(2)
+        .padStart(17),
+      of(row => (row[name].p50 - row.direct.p50) / (row.relay.p50 - row.direct.p50))
+        .toFixed(2)
+        .padStart(19),
     ]
     console.log(`  ${cells.join(' ')}`)
   }
-  for (const { text, value, ok } of verdicts(rounds)) console.log(`  ${ok ? 'met ' : 'MISSED'}  ${text}: ${value}`)
+  for (const { text, value, ok } of verdicts(rounds))
+    console.log(`  ${ok ? 'met ' : 'MISSED'}  ${text}: ${value}`)
 }
 
 const throughputGoal = rounds => {
   const share = median(rounds.map(row => row.holdfast.rate / row.relay.rate))
-  return [{ text: 'at least 60 % of the relay at 32 in flight', value: `${(share * 100).toFixed(0)} %`, ok: share >= 0.6 }]
+  return [
+    {
+      text: 'at least 60 % of the relay at 32 in flight',
+      value: `${(share * 100).toFixed(0)} %`,
+      ok: share >= 0.6,
+    },
+  ]
 }
 const latencyGoal = rounds => {
-  const added = median(rounds.map(row => (row.holdfast.p50 - row.direct.p50) / (row.relay.p50 - row.direct.p50)))
-  return [{ text: 'adds at most twice what the relay adds to p50 at 1 in flight', value: `${added.toFixed(2)} x`, ok: added <= 2 }]
+  const added = median(
+    rounds.map(row => (row.holdfast.p50 - row.direct.p50) / (row.relay.p50 - row.direct.p50)),
+  )
+  return [
+    {
+      text: 'adds at most twice what the relay adds to p50 at 1 in flight',
+      value: `${added.toFixed(2)} x`,
+      ok: added <= 2,
+    },
+  ]
 }
 
 try {

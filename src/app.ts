@@ -176,12 +176,7 @@ function watchTransitions(runtime: Runtime, host: Host, transitions: TransitionL
 function describeAll(runtime: Runtime, host: Host): GatewayStatus['upstreams'] {
   const { upstreams, catalog } = runtime.snapshot
   return [...upstreams.values()].map(view =>
-    describeUpstream(
-      view,
-      catalog,
-      runtime.supervisors.get(view.name)?.inFlight ?? 0,
-      host.clock.wallTime(),
-    ),
+    describeUpstream(view, catalog, runtime.supervisors.get(view.name)?.inFlight ?? 0, host.clock.wallTime()),
   )
 }
 

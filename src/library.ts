@@ -2,13 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type App, createApp } from './app.js'
 import { type ConfigReading, loadConfig, readConfigObject, renderFaults } from './config/index.js'
 import type { GatewayStatus, UpstreamStatus } from './control/index.js'
-import {
-  type Bytes,
-  type Call,
-  GatewayError,
-  type Outcome,
-  type Scope,
-} from './model/index.js'
+import { type Bytes, type Call, GatewayError, type Outcome, type Scope } from './model/index.js'
 import type { Log } from './observe/index.js'
 import { json, objectAt } from './wire/index.js'
 
@@ -158,7 +152,8 @@ class LibraryGateway implements Gateway {
     return {
       status: () => {
         const found = this.status().upstreams.find(upstream => upstream.name === name)
-        if (!found) throw new GatewayError('NOT_FOUND', `No server named ${JSON.stringify(name)} is configured.`)
+        if (!found)
+          throw new GatewayError('NOT_FOUND', `No server named ${JSON.stringify(name)} is configured.`)
         return found
       },
     }
@@ -174,7 +169,8 @@ class LibraryGateway implements Gateway {
     return this.#app.onCommit(({ upstreams }) => {
       const before = seen
       seen = upstreams
-      for (const [name, view] of upstreams) if (view !== before.get(name)) listener(this.upstream(name).status())
+      for (const [name, view] of upstreams)
+        if (view !== before.get(name)) listener(this.upstream(name).status())
     })
   }
 

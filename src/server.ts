@@ -23,7 +23,11 @@ export function createRequestHandler(routes: Routes): (req: IncomingMessage, res
     if (path === '/mcp') return routes.mcp(req, res, ALL)
     if (path.startsWith('/mcp/s/')) return serveOne(routes, req, res, path.slice('/mcp/s/'.length))
     if (routes.control(req, res, path)) return
-    answer(res, 404, `Nothing is served at ${path}. MCP clients connect to /mcp, or to /mcp/s/NAME for one server.`)
+    answer(
+      res,
+      404,
+      `Nothing is served at ${path}. MCP clients connect to /mcp, or to /mcp/s/NAME for one server.`,
+    )
   }
 }
 
@@ -39,7 +43,8 @@ function serveOne(routes: Routes, req: IncomingMessage, res: ServerResponse, seg
   } catch {
     // A broken escape cannot name a server; it is reported as it came.
   }
-  if (!routes.knowsServer(name)) return answer(res, 404, `No server named ${JSON.stringify(name)} is configured.`)
+  if (!routes.knowsServer(name))
+    return answer(res, 404, `No server named ${JSON.stringify(name)} is configured.`)
   routes.mcp(req, res, { kind: 'server', name })
 }
 
@@ -85,7 +90,10 @@ export async function openListener(
   }
 }
 
-function listen(server: Server, { host, port }: { readonly host: string; readonly port: number }): Promise<void> {
+function listen(
+  server: Server,
+  { host, port }: { readonly host: string; readonly port: number },
+): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) => reject(listenError(cause, host, port)))
     server.listen(port, host, resolve)

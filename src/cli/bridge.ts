@@ -33,7 +33,10 @@ export async function bridge(address: string): Promise<number> {
 
 function parseUrl(address: string): string {
   if (URL.canParse(address) && /^https?:/.test(address)) return address
-  throw new CommandFailure(EXIT.usage, `"${address}" is not an http(s) URL. Give the /mcp URL of a running gateway.`)
+  throw new CommandFailure(
+    EXIT.usage,
+    `"${address}" is not an http(s) URL. Give the /mcp URL of a running gateway.`,
+  )
 }
 
 interface Pending {

@@ -1,5 +1,5 @@
-import { isGatewayError } from '../model/index.js'
 import type { Gateway, Result } from '../library.js'
+import { isGatewayError } from '../model/index.js'
 import { findRunning, withOwnGateway } from './catalog-source.js'
 import { CommandFailure, EXIT } from './exit.js'
 import { callOver } from './mcp-call.js'
@@ -9,7 +9,11 @@ import { print, say, type TalkOptions } from './talk.js'
 export interface CallCommandOptions extends TalkOptions, RemoteOptions {}
 
 /** Calls one tool and prints what it says. Exit 1 when the tool or the call failed. */
-export async function call(tool: string, words: readonly string[], options: CallCommandOptions): Promise<number> {
+export async function call(
+  tool: string,
+  words: readonly string[],
+  options: CallCommandOptions,
+): Promise<number> {
   const args = parseArguments(words)
   const base = await findRunning(options)
   const result = base
@@ -38,7 +42,10 @@ export function parseArguments(words: readonly string[]): Result {
   for (const word of words) {
     const at = word.indexOf('=')
     if (at < 1) throw new CommandFailure(EXIT.usage, `"${word}" is neither a JSON object nor key=value.`)
-    Object.defineProperty(args, word.slice(0, at), { value: parseValue(word.slice(at + 1)), enumerable: true })
+    Object.defineProperty(args, word.slice(0, at), {
+      value: parseValue(word.slice(at + 1)),
+      enumerable: true,
+    })
   }
   return args
 }

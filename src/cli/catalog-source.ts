@@ -16,7 +16,10 @@ export async function findRunning(options: RemoteOptions): Promise<string | null
 }
 
 /** A gateway of our own, straight from the config, for one command. */
-export async function withOwnGateway<T>(options: RemoteOptions, use: (gateway: Gateway) => Promise<T>): Promise<T> {
+export async function withOwnGateway<T>(
+  options: RemoteOptions,
+  use: (gateway: Gateway) => Promise<T>,
+): Promise<T> {
   const configFile = locateConfig(options.config)
   const gateway = await createGateway({ configFile }).catch((thrown: unknown) => {
     throw new CommandFailure(EXIT.config, thrown instanceof Error ? thrown.message : String(thrown))

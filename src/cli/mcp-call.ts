@@ -7,7 +7,11 @@ const ACCEPT = 'application/json, text/event-stream'
 export async function callOver(url: string, tool: string, args: Result): Promise<Result> {
   const session = await openSession(url)
   try {
-    const answer = await post(url, session, { id: 2, method: 'tools/call', params: { name: tool, arguments: args } })
+    const answer = await post(url, session, {
+      id: 2,
+      method: 'tools/call',
+      params: { name: tool, arguments: args },
+    })
     const { result, error } = await readAnswer(answer, 2)
     if (error) throw new CommandFailure(EXIT.failed, error.message)
     return result ?? {}
@@ -19,7 +23,8 @@ export async function callOver(url: string, tool: string, args: Result): Promise
 async function openSession(url: string): Promise<Record<string, string>> {
   const answer = await post(url, {}, { id: 1, method: 'initialize', params: HELLO })
   const { result, error } = await readAnswer(answer, 1)
-  if (error || !result) throw new CommandFailure(EXIT.unreachable, `${url} refused the handshake: ${error?.message}`)
+  if (error || !result)
+    throw new CommandFailure(EXIT.unreachable, `${url} refused the handshake: ${error?.message}`)
   const session = {
     'mcp-session-id': answer.headers.get('mcp-session-id') ?? '',
     'mcp-protocol-version': String(result['protocolVersion']),

@@ -24,14 +24,16 @@ export async function run(argv: readonly string[]): Promise<number> {
       say(`holdfast: ${thrown.message}`)
       return thrown.exitCode
     }
-    say(`holdfast: unexpected fault: ${thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)}`)
+    say(
+      `holdfast: unexpected fault: ${thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)}`,
+    )
     return EXIT.failed
   }
 }
 
 function build(done: (exitCode: number) => void): Command {
   const program = new Command('holdfast')
-    .description('The MCP gateway that stays up when your servers don\'t.')
+    .description("The MCP gateway that stays up when your servers don't.")
     .version(VERSION)
     .exitOverride()
     .showSuggestionAfterError()
@@ -51,7 +53,10 @@ function command(program: Command, name: string, description: string, isDefault 
     .command(name, { isDefault })
     .description(description)
     .exitOverride()
-    .option('-c, --config <file>', 'config file (default: HOLDFAST_CONFIG, ./holdfast.*, ./.mcp.json, user folder)')
+    .option(
+      '-c, --config <file>',
+      'config file (default: HOLDFAST_CONFIG, ./holdfast.*, ./.mcp.json, user folder)',
+    )
     .option('-q, --quiet', 'say only what matters')
 }
 
@@ -60,7 +65,9 @@ const URL_OPTION = ['-u, --url <url>', 'a running gateway (default: the address 
 function addServe(program: Command, done: (exitCode: number) => void): void {
   command(program, 'serve', 'run the gateway (default command)', true)
     .option('--host <address>', 'address to listen on')
-    .addOption(new Option('-p, --port <number>', 'port to listen on; 0 picks a free one').argParser(parsePort))
+    .addOption(
+      new Option('-p, --port <number>', 'port to listen on; 0 picks a free one').argParser(parsePort),
+    )
     .option('--json', 'first line on stdout: {"event":"ready","url":...}; log lines as JSON on stderr')
     .action(async (options: ServeOptions) => done(await serve(options)))
 }

@@ -1,6 +1,6 @@
 import { loadConfig } from '../config/index.js'
-import { CommandFailure, EXIT } from './exit.js'
 import { locateConfig } from './config-file.js'
+import { CommandFailure, EXIT } from './exit.js'
 
 export interface RemoteOptions {
   readonly config?: string

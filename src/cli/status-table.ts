@@ -8,8 +8,16 @@ const COLOR = { healthy: 'green', degraded: 'yellow', unhealthy: 'red', unknown:
 /** The table of upstreams: one row each, causes wrapped below their row so that nothing is cut off. */
 export function renderTable(upstreams: readonly UpstreamStatus[], paint: Paint, columns: number): string[] {
   if (upstreams.length === 0) return ['No servers are configured.']
-  const nameWidth = widest(upstreams.map(upstream => upstream.name), 6, 24)
-  const stateWidth = widest(upstreams.map(upstream => words(upstream.state)), 5, 13)
+  const nameWidth = widest(
+    upstreams.map(upstream => upstream.name),
+    6,
+    24,
+  )
+  const stateWidth = widest(
+    upstreams.map(upstream => words(upstream.state)),
+    5,
+    13,
+  )
   const indent = 2 + nameWidth + 2
   const lines = [paint('dim', `  ${pad('SERVER', nameWidth)}  ${pad('STATE', stateWidth)}  DETAILS`)]
   for (const upstream of upstreams) {
@@ -45,6 +53,7 @@ function details(upstream: UpstreamStatus): string {
     ] as const
   ).flatMap(([n, what]) => (n > 0 ? [`${n} ${what}`] : []))
   const trouble = Object.values(catalog.failed).map(reason => `, but ${escapeControls(reason)}`)
-  const hidden = catalog.shadowed.length > 0 ? `, ${catalog.shadowed.length} names taken by earlier servers` : ''
+  const hidden =
+    catalog.shadowed.length > 0 ? `, ${catalog.shadowed.length} names taken by earlier servers` : ''
   return `${offers.join(', ') || 'nothing offered'}${hidden}${trouble.join('')} (${upstream.transport}, ${upstream.era ?? '?'})`
 }

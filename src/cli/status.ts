@@ -21,7 +21,11 @@ export async function status(name: string | undefined, options: StatusOptions): 
   }
 }
 
-async function show(base: string, name: string | undefined, options: StatusOptions): Promise<UpstreamStatus[]> {
+async function show(
+  base: string,
+  name: string | undefined,
+  options: StatusOptions,
+): Promise<UpstreamStatus[]> {
   const state = await readControl<GatewayStatus>(base, '/api/v1/status')
   if (!state) throw notRunning(base)
   const upstreams = state.upstreams.filter(upstream => name === undefined || upstream.name === name)
@@ -44,5 +48,8 @@ function isDown(upstream: UpstreamStatus): boolean {
 
 function unknownServer(name: string, state: GatewayStatus): CommandFailure {
   const known = state.upstreams.map(upstream => upstream.name).join(', ')
-  return new CommandFailure(EXIT.failed, `No server named "${name}" is configured. There is: ${known || 'none'}.`)
+  return new CommandFailure(
+    EXIT.failed,
+    `No server named "${name}" is configured. There is: ${known || 'none'}.`,
+  )
 }

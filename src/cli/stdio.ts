@@ -1,9 +1,9 @@
 import { createApp } from '../app.js'
+import { bridge } from './bridge.js'
 import { explain, openConfig } from './config-file.js'
 import { EXIT } from './exit.js'
 import { firstStopSignal } from './stop-signals.js'
 import { openLog, say, type TalkOptions } from './talk.js'
-import { bridge } from './bridge.js'
 
 export interface StdioOptions extends TalkOptions {
   readonly config?: string

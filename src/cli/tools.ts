@@ -14,9 +14,14 @@ export async function tools(name: string | undefined, options: ToolsOptions): Pr
   const listing = base ? await readListing(base) : await ownListing(options)
   const owners = listing.servers
   if (name !== undefined && !owners.includes(name)) {
-    throw new CommandFailure(EXIT.failed, `No server named "${name}" is configured. There is: ${owners.join(', ')}.`)
+    throw new CommandFailure(
+      EXIT.failed,
+      `No server named "${name}" is configured. There is: ${owners.join(', ')}.`,
+    )
   }
-  const shown = listing.tools.filter(tool => name === undefined || tool.server === name).map(entry => entry.tool)
+  const shown = listing.tools
+    .filter(tool => name === undefined || tool.server === name)
+    .map(entry => entry.tool)
   if (options.json) print(JSON.stringify({ tools: shown, unavailable: listing.unavailable }, null, 2))
   else printTools(shown, listing.unavailable, options)
   return EXIT.ok
@@ -35,7 +40,11 @@ function ownListing(options: ToolsOptions): Promise<OwnedListing> {
   })
 }
 
-function printTools(shown: readonly Result[], unavailable: OwnedListing['unavailable'], { quiet }: ToolsOptions): void {
+function printTools(
+  shown: readonly Result[],
+  unavailable: OwnedListing['unavailable'],
+  { quiet }: ToolsOptions,
+): void {
   const paint = painter(process.stdout)
   const width = widthOf(process.stdout)
   for (const tool of shown) {

@@ -9,7 +9,19 @@ import type { HoldfastOptions, ServerEntry, ServerOptions } from './schema.js'
 type Report = (path: Path, message: string, fix: string) => void
 
 /** Programs that download before they start: their first start may take minutes. */
-const LAUNCHERS = new Set(['npx', 'bunx', 'pnpm', 'pnpx', 'yarn', 'uvx', 'uv', 'pipx', 'docker', 'podman', 'deno'])
+const LAUNCHERS = new Set([
+  'npx',
+  'bunx',
+  'pnpm',
+  'pnpx',
+  'yarn',
+  'uvx',
+  'uv',
+  'pipx',
+  'docker',
+  'podman',
+  'deno',
+])
 
 /**
  * Effective values of one entry. Rules that hold between keys are reported whether or not the single keys are right;
@@ -111,7 +123,11 @@ function expander(env: Environment, report: Report): (path: Path, text: string) 
     for (const problem of problems) {
       if (problem.kind === 'unset') {
         const { variable } = problem
-        report(path, `the variable ${variable} is not set`, `set ${variable}, or write \${${variable}:-default}`)
+        report(
+          path,
+          `the variable ${variable} is not set`,
+          `set ${variable}, or write \${${variable}:-default}`,
+        )
       } else {
         report(path, `${problem.text} cannot be expanded here`, 'use ${VAR} or ${VAR:-default}')
       }
@@ -132,7 +148,11 @@ function checkUrl(text: string, path: Path, report: Report): string | null {
   } else if (url.hash !== '') {
     report(path, 'must not have a fragment (#...)', 'remove the fragment')
   } else if (url.username !== '' || url.password !== '') {
-    report(path, 'must not hold a user name or password', 'move them to "headers": { "Authorization": "..." }')
+    report(
+      path,
+      'must not hold a user name or password',
+      'move them to "headers": { "Authorization": "..." }',
+    )
   }
   return url.href
 }
@@ -146,7 +166,11 @@ function checkHeader(name: string, value: string, report: Report): void {
   }
 }
 
-function timeoutsFrom(options: ServerOptions, holdfast: HoldfastOptions, transport: StdioSpec | HttpSpec): Timeouts {
+function timeoutsFrom(
+  options: ServerOptions,
+  holdfast: HoldfastOptions,
+  transport: StdioSpec | HttpSpec,
+): Timeouts {
   const defaults = holdfast.defaults ?? {}
   const pick = (key: keyof typeof defaults & keyof ServerOptions, fallback: number) =>
     parseDuration(options[key]) ?? parseDuration(defaults[key]) ?? fallback
@@ -172,4 +196,3 @@ function mapValues(
 ): Record<string, string> {
   return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, change(key, value)]))
 }
-

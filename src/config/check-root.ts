@@ -2,6 +2,7 @@ import { explainIssues } from './explain.js'
 import { type Fault, type Path, pathText } from './faults.js'
 import type { Parsed } from './parse.js'
 import { type HoldfastOptions, holdfastSchema } from './schema.js'
+import { isObject, typeName } from './types.js'
 
 export interface Root {
   /** `mcpServers`, or `servers` as VS Code calls it. */
@@ -30,15 +31,21 @@ export function checkRoot(parsed: Parsed, faults: Fault[]): Root | null {
   }
   const holdfast = checkHoldfast(root['holdfast'], parsed, faults)
   const both = root['mcpServers'] !== undefined && root['servers'] !== undefined
-  if (both) report(['servers'], 'stands beside "mcpServers"; only one of the two can be meant', 'merge them into one')
-  const serversKey = root['mcpServers'] === undefined && root['servers'] !== undefined ? 'servers' : 'mcpServers'
+  if (both)
+    report(['servers'], 'stands beside "mcpServers"; only one of the two can be meant', 'merge them into one')
+  const serversKey =
+    root['mcpServers'] === undefined && root['servers'] !== undefined ? 'servers' : 'mcpServers'
   const servers = root[serversKey]
   if (servers === undefined) {
     report([], 'there is no "mcpServers" object', 'add "mcpServers": { "name": { "command": "..." } }')
     return null
   }
   if (!isObject(servers)) {
-    report([serversKey], `must be an object of servers, not ${typeName(servers)}`, 'write { "name": { ... } }')
+    report(
+      [serversKey],
+      `must be an object of servers, not ${typeName(servers)}`,
+      'write { "name": { ... } }',
+    )
     return null
   }
   return { serversKey, servers, holdfast }
@@ -50,24 +57,4 @@ function checkHoldfast(value: unknown, parsed: Parsed, faults: Fault[]): Holdfas
   if (result.success) return result.data
   faults.push(...explainIssues(result.error.issues, { base: ['holdfast'], value, locate: parsed.locate }))
   return {}
-}
-
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-/** A type as people say it. */
-export function typeName(value: unknown): string {
-  if (value === null) return 'null'
-  if (Array.isArray(value)) return 'a list'
-  switch (typeof value) {
-    case 'object':
-      return 'an object'
-    case 'string':
-      return 'a string'
-    case 'undefined':
-      return 'nothing'
-    default:
-      return `a ${typeof value}`
-  }
 }

@@ -1,9 +1,9 @@
 import type { z } from 'zod'
-import { typeName } from './check-root.js'
 import { type Fault, type Path, pathText } from './faults.js'
 import type { Parsed } from './parse.js'
 import { holdfastSchema, NOT_YET, serverSchema } from './schema.js'
 import { nearestKey } from './suggest.js'
+import { typeName } from './types.js'
 
 type Issue = z.core.$ZodIssue
 
@@ -48,7 +48,7 @@ function unknownKey(path: readonly PropertyKey[], key: string, context: ExplainC
 /** The keys that an object of ours may have, from the schema. */
 function knownKeys(path: Path, context: ExplainContext): readonly string[] {
   let schema: unknown = context.server === undefined ? holdfastSchema : serverSchema
-  for (const part of path) schema = unwrap((shapeOf(schema) ?? {})[String(part)])
+  for (const part of path) schema = unwrap(shapeOf(schema)?.[String(part)])
   return Object.keys(shapeOf(schema) ?? {})
 }
 
@@ -68,12 +68,22 @@ function explainOne(issue: Issue, context: ExplainContext): Fault {
     case 'invalid_type': {
       const expected = EXPECTED[issue.expected] ?? `a ${issue.expected}`
       const example = EXAMPLES[String(path.findLast(part => typeof part === 'string'))]
-      return makeFault(path, context, `must be ${expected}, not ${typeName(got)}`, example ?? `write ${expected}`)
+      return makeFault(
+        path,
+        context,
+        `must be ${expected}, not ${typeName(got)}`,
+        example ?? `write ${expected}`,
+      )
     }
     case 'invalid_value': {
       const allowed = issue.values.map(value => JSON.stringify(value)).join(', ')
       if (context.base.includes('auth') || path.includes('auth')) {
-        return makeFault(path, context, 'this mode is not supported by this version of Holdfast', 'use "none"')
+        return makeFault(
+          path,
+          context,
+          'this mode is not supported by this version of Holdfast',
+          'use "none"',
+        )
       }
       return makeFault(path, context, `must be one of ${allowed}`, `use one of ${allowed}`)
     }

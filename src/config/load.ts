@@ -7,7 +7,10 @@ import { type ConfigReading, readConfig, unusable } from './read.js'
 const MAX_BYTES = 10 * 1024 * 1024
 
 /** Reads a config file. Never rejects: what is wrong with the file is a fault like any other. */
-export async function loadConfig(path: string, { env }: { readonly env: Environment }): Promise<ConfigReading> {
+export async function loadConfig(
+  path: string,
+  { env }: { readonly env: Environment },
+): Promise<ConfigReading> {
   try {
     const { size } = await stat(path)
     if (size > MAX_BYTES) return unusable(`the file has ${size} bytes`, `keep it under ${MAX_BYTES} bytes`)

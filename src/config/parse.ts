@@ -54,7 +54,10 @@ function parseJson(text: string): Parsed {
   const tree = parseTree(text, errors, { allowTrailingComma: true })
   const lines = new LineIndex(text)
   const faults = errors.slice(0, 5).map(({ error, offset }) => {
-    const said = printParseErrorCode(error).replace(/([A-Z])/g, ' $1').trim().toLowerCase()
+    const said = printParseErrorCode(error)
+      .replace(/([A-Z])/g, ' $1')
+      .trim()
+      .toLowerCase()
     return fault(`not valid JSON: ${said}`, 'correct the syntax at this place', lines.at(offset))
   })
   if (!tree || faults.length > 0) return { value: undefined, faults, locate: () => undefined }
@@ -71,7 +74,8 @@ function duplicate(path: Path, position: Position | undefined): Fault {
 }
 
 function plainJson(node: Node, path: Path, twice: (node: Node, path: Path) => void): unknown {
-  if (node.type === 'array') return (node.children ?? []).map((child, index) => plainJson(child, [...path, index], twice))
+  if (node.type === 'array')
+    return (node.children ?? []).map((child, index) => plainJson(child, [...path, index], twice))
   if (node.type !== 'object') return node.value
   const object: Record<string, unknown> = Object.create(null)
   for (const property of node.children ?? []) {
@@ -91,7 +95,9 @@ function locateJson(tree: Node, path: Path, lines: LineIndex): Position | undefi
   for (const part of path) {
     if (typeof part === 'number') node = node?.children?.[part]
     else {
-      const property: Node | undefined = node?.children?.findLast(child => child.children?.[0]?.value === part)
+      const property: Node | undefined = node?.children?.findLast(
+        child => child.children?.[0]?.value === part,
+      )
       node = property?.children?.[1]
       offset = property?.offset ?? offset
       continue
@@ -181,6 +187,7 @@ export function withoutPrototypes(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutPrototypes)
   if (typeof value !== 'object' || value === null) return value
   const object: Record<string, unknown> = Object.create(null)
-  for (const key of Object.keys(value)) object[key] = withoutPrototypes((value as Record<string, unknown>)[key])
+  for (const key of Object.keys(value))
+    object[key] = withoutPrototypes((value as Record<string, unknown>)[key])
   return object
 }

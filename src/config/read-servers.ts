@@ -1,11 +1,12 @@
 import type { MisconfiguredSpec, UpstreamSpec } from '../model/index.js'
 import { buildSpec } from './build.js'
-import { isObject, type Root, typeName } from './check-root.js'
+import type { Root } from './check-root.js'
 import { explainIssues } from './explain.js'
 import { type Fault, type Path, pathText } from './faults.js'
 import type { Parsed } from './parse.js'
 import type { ReadingContext } from './read.js'
 import { SERVER_KEYS, serverSchema } from './schema.js'
+import { isObject, typeName } from './types.js'
 
 /** Keys of other clients that change nothing here. */
 const FOREIGN = new Set(
@@ -68,11 +69,14 @@ function readServer(
   for (const key of Object.keys(value)) {
     if (SERVER_KEYS.includes(key)) continue
     if (key === 'envFile') report([key], 'is not read by Holdfast', 'put the variables into "env"')
-    else if (!FOREIGN.has(key)) report([key], 'is not used by Holdfast', 'remove it, or leave it for other clients', 'warning')
+    else if (!FOREIGN.has(key))
+      report([key], 'is not used by Holdfast', 'remove it, or leave it for other clients', 'warning')
   }
   const checked = serverSchema.safeParse(value)
   if (!checked.success) {
-    faults.push(...explainIssues(checked.error.issues, { base: path, value, server: name, locate: parsed.locate }))
+    faults.push(
+      ...explainIssues(checked.error.issues, { base: path, value, server: name, locate: parsed.locate }),
+    )
   }
   return buildSpec(name, value, checked.success ? checked.data : null, root.holdfast, context, report)
 }

@@ -22,7 +22,10 @@ export interface ReadingContext {
 }
 
 /** Reads a config text. */
-export function readConfig(text: string, context: ReadingContext & { readonly dialect: Dialect }): ConfigReading {
+export function readConfig(
+  text: string,
+  context: ReadingContext & { readonly dialect: Dialect },
+): ConfigReading {
   return readParsed(parseText(text, context.dialect), context)
 }
 

@@ -15,7 +15,10 @@ const words = z.record(z.string(), z.string())
 const filter = z
   .strictObject({
     allow: z.array(z.string()).optional().describe('Glob patterns of names that are let through.'),
-    deny: z.array(z.string()).optional().describe('Glob patterns of names that are hidden and refused; beats allow.'),
+    deny: z
+      .array(z.string())
+      .optional()
+      .describe('Glob patterns of names that are hidden and refused; beats allow.'),
   })
   .describe('Which components of the server are offered. Patterns: * any run, ? one character.')
 
@@ -45,7 +48,10 @@ const serverOptions = z.strictObject({
   lazy,
   era: z
     .string()
-    .regex(/^(auto|legacy|modern|\d{4}-\d{2}-\d{2})$/, 'must be "auto", "legacy", "modern" or a protocol version date')
+    .regex(
+      /^(auto|legacy|modern|\d{4}-\d{2}-\d{2})$/,
+      'must be "auto", "legacy", "modern" or a protocol version date',
+    )
     .optional()
     .describe('Protocol era; auto finds out. Default auto.'),
   ...timeouts,
@@ -65,7 +71,11 @@ export const serverSchema = z.looseObject({
   command: z.string().min(1, 'must not be empty').optional().describe('Program of a stdio server.'),
   args: z.array(z.string()).optional(),
   env: words.optional().describe('Environment variables of the program.'),
-  cwd: z.string().min(1, 'must not be empty').optional().describe('Working folder, relative to the config file.'),
+  cwd: z
+    .string()
+    .min(1, 'must not be empty')
+    .optional()
+    .describe('Working folder, relative to the config file.'),
   url: z.string().min(1, 'must not be empty').optional().describe('Address of a remote server.'),
   serverUrl: z.string().min(1, 'must not be empty').optional().describe('The same as url.'),
   httpUrl: z.string().min(1, 'must not be empty').optional().describe('The same as url.'),
@@ -77,13 +87,26 @@ export const serverSchema = z.looseObject({
 export const holdfastSchema = z.strictObject({
   listen: z
     .strictObject({
-      host: z.string().min(1, 'must not be empty').optional().describe('Address to listen on. Default 127.0.0.1.'),
+      host: z
+        .string()
+        .min(1, 'must not be empty')
+        .optional()
+        .describe('Address to listen on. Default 127.0.0.1.'),
       port: z.int().min(0).max(65_535).optional().describe('Port; 0 picks a free one. Default 7400.'),
     })
     .optional(),
-  auth: z.strictObject({ mode: z.literal('none').optional() }).optional().describe('Inbound authentication.'),
-  allowedHosts: z.array(z.string()).optional().describe('Further values of the Host header that are accepted.'),
-  allowedOrigins: z.array(z.string()).optional().describe('Further values of the Origin header that are accepted.'),
+  auth: z
+    .strictObject({ mode: z.literal('none').optional() })
+    .optional()
+    .describe('Inbound authentication.'),
+  allowedHosts: z
+    .array(z.string())
+    .optional()
+    .describe('Further values of the Host header that are accepted.'),
+  allowedOrigins: z
+    .array(z.string())
+    .optional()
+    .describe('Further values of the Origin header that are accepted.'),
   shutdownTimeout: duration.optional().describe('Most time that a stop may take. Default 30s.'),
   defaults: z
     .strictObject({ ...timeouts, unavailable, lazy })

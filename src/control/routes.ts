@@ -36,8 +36,10 @@ export function serveControl(
   Promise.resolve()
     .then(answer)
     .then(
-      ({ status, body }) => (typeof body === 'string' ? sendRaw(res, status, body) : sendJson(res, status, body)),
-      (thrown: unknown) => sendJson(res, 500, { error: thrown instanceof Error ? thrown.message : String(thrown) }),
+      ({ status, body }) =>
+        typeof body === 'string' ? sendRaw(res, status, body) : sendJson(res, status, body),
+      (thrown: unknown) =>
+        sendJson(res, 500, { error: thrown instanceof Error ? thrown.message : String(thrown) }),
     )
   return true
 }
@@ -72,7 +74,8 @@ function upstreamRoute(source: ControlSource, path: string): (() => Answer) | nu
   return () => {
     const found = source.status().upstreams.find(upstream => upstream.name === name)
     const lines = source.logs(name)
-    if (!found || !lines) return { status: 404, body: { error: `No server named ${JSON.stringify(name)} is configured.` } }
+    if (!found || !lines)
+      return { status: 404, body: { error: `No server named ${JSON.stringify(name)} is configured.` } }
     return { status: 200, body: match[2] ? { lines } : found }
   }
 }

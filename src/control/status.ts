@@ -1,4 +1,4 @@
-import { type Kind, KINDS, type LastError, type MergedCatalog, type UpstreamView } from '../model/index.js'
+import { KINDS, type Kind, type LastError, type MergedCatalog, type UpstreamView } from '../model/index.js'
 
 export type Health = 'healthy' | 'degraded' | 'unhealthy' | 'unknown'
 export type Action = 'none' | 'sign_in' | 'restart' | 'fix_config' | 'approve' | 'wait'
@@ -50,7 +50,11 @@ export interface GatewayStatus {
     readonly startedAt: string
     readonly url: string | null
     readonly draining: boolean
-    readonly config: { readonly path: string | null; readonly loadedAt: string; readonly warnings: readonly string[] }
+    readonly config: {
+      readonly path: string | null
+      readonly loadedAt: string
+      readonly warnings: readonly string[]
+    }
   }
   readonly upstreams: readonly UpstreamStatus[]
 }
@@ -149,7 +153,8 @@ function actionOf(view: UpstreamView): Action {
 
 function summaryOf(view: UpstreamView, wallTime: number): string {
   if (view.state !== 'ready') {
-    const next = view.nextAttemptAt === null ? '' : `; next try in ${wholeSeconds(view.nextAttemptAt - wallTime)}`
+    const next =
+      view.nextAttemptAt === null ? '' : `; next try in ${wholeSeconds(view.nextAttemptAt - wallTime)}`
     return `${view.name} is ${view.state.replace('_', ' ')}: ${view.reason ?? 'no reason known'}${next}.`
   }
   const failed = Object.entries(failedKinds(view))[0]

@@ -1,4 +1,4 @@
-import { type Bytes, type FailureKind, type GatewayError } from '../model/index.js'
+import type { Bytes, FailureKind, GatewayError } from '../model/index.js'
 import { json } from '../wire/index.js'
 
 /** What a face sends at the end of a request: raw `result` or raw `error`, and the HTTP status where it matters. */
@@ -18,7 +18,11 @@ const READABLE: ReadonlySet<FailureKind> = new Set<FailureKind>([
 ])
 
 /** A failure of the gateway or of a server's connection, in the form that the method wants. */
-export function encodeFailure(method: string, error: GatewayError, extra: Readonly<Record<string, unknown>> = {}): Final {
+export function encodeFailure(
+  method: string,
+  error: GatewayError,
+  extra: Readonly<Record<string, unknown>> = {},
+): Final {
   if (method === 'tools/call' && READABLE.has(error.kind)) return { result: toolFailure(error, extra) }
   return { error: rpcError(error.rpcCode, error.message, error.toFailure()) }
 }

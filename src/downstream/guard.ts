@@ -20,10 +20,16 @@ export function createGuard(options: GuardOptions): (req: IncomingMessage, res: 
   return (req, res) => {
     const { host, origin, 'sec-fetch-site': site } = req.headers
     if (!isHostAllowed(host, hosts)) {
-      return refuse(res, `Host ${JSON.stringify(host ?? '')} is not this gateway; add it to "allowedHosts" if it is`)
+      return refuse(
+        res,
+        `Host ${JSON.stringify(host ?? '')} is not this gateway; add it to "allowedHosts" if it is`,
+      )
     }
     if (origin !== undefined && !isOriginAllowed(origin, origins)) {
-      return refuse(res, `Origin ${JSON.stringify(origin)} may not use this gateway; add it to "allowedOrigins"`)
+      return refuse(
+        res,
+        `Origin ${JSON.stringify(origin)} may not use this gateway; add it to "allowedOrigins"`,
+      )
     }
     if (site === 'cross-site' && (origin === undefined || !origins.has(origin.toLowerCase()))) {
       return refuse(res, 'a cross-site request of a browser may not use this gateway')

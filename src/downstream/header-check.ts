@@ -35,7 +35,11 @@ export function checkHeaders(
   if (method !== 'tools/call' || envelope.name === null) return null
   for (const param of paramsOf(envelope.name)) {
     const expected = argumentText(envelope.params, param)
-    const fault = compare(`Mcp-Param-${param.header}`, headers.params.get(param.header.toLowerCase()), expected)
+    const fault = compare(
+      `Mcp-Param-${param.header}`,
+      headers.params.get(param.header.toLowerCase()),
+      expected,
+    )
     if (fault) return fault
   }
   return null

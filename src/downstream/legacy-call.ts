@@ -88,7 +88,11 @@ export class LegacyCall implements RunningCall {
 }
 
 interface InputRequired {
-  readonly requests: readonly { readonly key: string; readonly method: string; readonly params: Bytes | null }[]
+  readonly requests: readonly {
+    readonly key: string
+    readonly method: string
+    readonly params: Bytes | null
+  }[]
   readonly state: Bytes | null
 }
 
@@ -103,7 +107,8 @@ function inputRequired(outcome: Outcome): InputRequired | null {
   const state = member(object, 'requestState')
   const requests = member(object, 'inputRequests')
   return {
-    requests: requests && typeAt(result, requests) === 'object' ? readRequests(objectAt(result, requests)) : [],
+    requests:
+      requests && typeAt(result, requests) === 'object' ? readRequests(objectAt(result, requests)) : [],
     state: state ? Buffer.from(slice(result, state)) : null,
   }
 }
@@ -123,6 +128,9 @@ function readRequests(map: ObjectSlice): InputRequired['requests'] {
 /** There is no way to tell a modern server that the client will not answer: the call simply ends here. */
 function refused(outcome: Outcome, why: string): Outcome {
   const upstream = outcome.kind === 'answered' ? outcome.upstream : ''
-  const error = new GatewayError('DENIED', `${upstream} ${why}. The call was given up.`, { upstream, reason: why })
+  const error = new GatewayError('DENIED', `${upstream} ${why}. The call was given up.`, {
+    upstream,
+    reason: why,
+  })
   return { kind: 'rejected', error }
 }

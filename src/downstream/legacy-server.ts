@@ -62,7 +62,12 @@ export function beginSession(
     object('clientInfo'),
   )
   const { serverInfo, capabilities, instructions } = core.offer(scope)
-  const result = { protocolVersion: version, capabilities, serverInfo, ...(instructions ? { instructions } : {}) }
+  const result = {
+    protocolVersion: version,
+    capabilities,
+    serverInfo,
+    ...(instructions ? { instructions } : {}),
+  }
   return { session, answer: resultMessage(idBytes(envelope), json(result)) }
 }
 
@@ -97,7 +102,10 @@ export class LegacyServer {
   serve(session: LegacySession, envelope: Envelope, sink: AnswerSink, dropped: () => void): void {
     const id = Buffer.from(idBytes(envelope))
     const answer = (final: Final) =>
-      sink.final('result' in final ? resultMessage(id, final.result) : errorMessage(id, final.error), final.status)
+      sink.final(
+        'result' in final ? resultMessage(id, final.result) : errorMessage(id, final.error),
+        final.status,
+      )
     const method = envelope.method ?? ''
     const kind = listedKind(method)
     if (kind) {

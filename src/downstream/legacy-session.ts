@@ -1,10 +1,10 @@
 import { SmallTable } from '../core/tables/index.js'
-import { type Ask, type Bytes, type Kind, type Reply, type Scope } from '../model/index.js'
+import type { Ask, Bytes, Kind, Reply, Scope } from '../model/index.js'
 import type { RunningCall } from '../runtime/ports.js'
 import {
   type Envelope,
-  json,
   type JsonRpcId,
+  json,
   member,
   notificationMessage,
   objectAt,
@@ -73,7 +73,9 @@ export class LegacySession {
   ask(question: Ask, sink: AnswerSink): void {
     const needed = ASKABLE[question.method]
     if (!needed || !member(objectAt(this.capabilities), needed)) {
-      question.respond({ error: rpcError(-32601, `The client cannot be asked: it did not declare ${needed}.`) })
+      question.respond({
+        error: rpcError(-32601, `The client cannot be asked: it did not declare ${needed}.`),
+      })
       return
     }
     const id = this.#nextAsk++

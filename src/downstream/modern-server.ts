@@ -1,4 +1,12 @@
-import { type Bytes, type Call, type CallContext, KINDS, type Kind, LIST_METHOD, type Scope } from '../model/index.js'
+import {
+  type Bytes,
+  type Call,
+  type CallContext,
+  KINDS,
+  type Kind,
+  LIST_METHOD,
+  type Scope,
+} from '../model/index.js'
 import type { GatewayCore, RunningCall } from '../runtime/ports.js'
 import {
   type Envelope,
@@ -66,7 +74,10 @@ export class ModernServer {
     const { envelope, sink } = request
     const id = Buffer.from(idBytes(envelope))
     const answer = (final: Final) =>
-      sink.final('result' in final ? resultMessage(id, final.result) : errorMessage(id, final.error), final.status)
+      sink.final(
+        'result' in final ? resultMessage(id, final.result) : errorMessage(id, final.error),
+        final.status,
+      )
     const refusal = this.#refuse(request)
     if (refusal) {
       answer(refusal)
@@ -104,7 +115,9 @@ export class ModernServer {
     const versionFault = headers && headers.version !== undefined && headers.version !== claim.version
     if (headers && (headers.version === undefined || versionFault)) {
       const got = headers.version === undefined ? 'is missing' : `says ${JSON.stringify(headers.version)}`
-      return mismatch(`The header MCP-Protocol-Version ${got}; the body says ${JSON.stringify(claim.version)}.`)
+      return mismatch(
+        `The header MCP-Protocol-Version ${got}; the body says ${JSON.stringify(claim.version)}.`,
+      )
     }
     if (claim.kind === 'unsupported') {
       const data = { supported: SUPPORTED_VERSIONS, requested: claim.version }
@@ -169,7 +182,9 @@ export class ModernServer {
     const end = () => {
       leave()
       this.#listens.delete(end)
-      answer({ result: json({ resultType: 'complete', _meta: { ...modernMeta(info), ...subscriptionMeta(id) } }) })
+      answer({
+        result: json({ resultType: 'complete', _meta: { ...modernMeta(info), ...subscriptionMeta(id) } }),
+      })
     }
     this.#listens.add(end)
     return {

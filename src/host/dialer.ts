@@ -91,7 +91,8 @@ class Exchange implements HttpExchange, Dispatcher.DispatchHandler {
 
 function flatten(headers: Record<string, unknown>): Record<string, string> {
   const flat: Record<string, string> = {}
-  for (const [name, value] of Object.entries(headers)) flat[name] = Array.isArray(value) ? value.join(', ') : String(value)
+  for (const [name, value] of Object.entries(headers))
+    flat[name] = Array.isArray(value) ? value.join(', ') : String(value)
   return flat
 }
 
@@ -121,7 +122,9 @@ function faultOf(cause: Error, started: boolean, origin: string): HttpFault {
   const phase = started ? 'unknown' : 'never-sent'
   const told = BY_CODE[code]
   if (told) return { phase, reason: told.reason, message: `${told.words} ${host}`, cause }
-  const isTls = /^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|HOSTNAME_MISMATCH|EPROTO)/.test(code)
+  const isTls = /^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|HOSTNAME_MISMATCH|EPROTO)/.test(
+    code,
+  )
   if (isTls) return { phase, reason: 'tls', message: `TLS with ${host} failed: ${cause.message}`, cause }
   return { phase, reason: 'other', message: `${host}: ${cause.message}`, cause }
 }

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { statSync } from 'node:fs'
 import type { Bytes } from '../model/index.js'
-import type { Child, ChildEvents, SpawnRequest, Spawner } from '../runtime/ports.js'
+import type { Child, ChildEvents, Spawner, SpawnRequest } from '../runtime/ports.js'
 
 /** What a child inherits: enough to find programs, homes, proxies and certificates; none of our own secrets. */
 const INHERITED = new Set(
@@ -141,7 +141,8 @@ class NodeChild implements Child {
 function failureReason(request: SpawnRequest, cause: Error): string {
   const { code } = cause as NodeJS.ErrnoException
   if (code === 'ENOENT') {
-    if (request.cwd !== undefined && !isFolder(request.cwd)) return `the working folder ${request.cwd} does not exist`
+    if (request.cwd !== undefined && !isFolder(request.cwd))
+      return `the working folder ${request.cwd} does not exist`
     return `command not found: ${request.command}`
   }
   if (code === 'EACCES') return `not executable: ${request.command}`

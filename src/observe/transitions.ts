@@ -31,7 +31,12 @@ export class TransitionLog {
     this.#told.set(view.name, key)
     if (view.state === 'ready') this.log({ level: 'info', upstream: view.name, message: readyMessage(view) })
     else if (view.state === 'disabled') this.log({ level: 'info', upstream: view.name, message: 'disabled' })
-    else this.log({ level: 'warn', upstream: view.name, message: `${view.state}: ${view.reason ?? 'no reason known'}` })
+    else
+      this.log({
+        level: 'warn',
+        upstream: view.name,
+        message: `${view.state}: ${view.reason ?? 'no reason known'}`,
+      })
   }
 }
 

@@ -9,9 +9,9 @@ import {
   type UpstreamCatalog,
   type UpstreamSpec,
 } from '../model/index.js'
+import { asGatewayError, reasonOf } from './failures.js'
 import { type FetchedList, fetchList } from './fetch-lists.js'
 import type { Clock, Connection, Timer } from './ports.js'
-import { asGatewayError, reasonOf } from './failures.js'
 
 /** Server capability that a kind needs. */
 const CAPABILITY: Readonly<Record<Kind, string>> = {

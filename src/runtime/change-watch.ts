@@ -68,7 +68,8 @@ function sameEntries(before: readonly CatalogEntry[], after: readonly CatalogEnt
       other !== undefined &&
       entry.key === other.key &&
       entry.upstream === other.upstream &&
-      (entry.component === other.component || Buffer.compare(entry.component.bytes, other.component.bytes) === 0)
+      (entry.component === other.component ||
+        Buffer.compare(entry.component.bytes, other.component.bytes) === 0)
     )
   })
 }

@@ -4,7 +4,11 @@ import { type ErrorCode, GatewayError, isGatewayError, type UpstreamView } from 
 export function asGatewayError(thrown: unknown, upstream: string): GatewayError {
   if (isGatewayError(thrown)) return thrown
   const reason = thrown instanceof Error ? thrown.message : String(thrown)
-  return new GatewayError('UPSTREAM_UNAVAILABLE', `${upstream}: ${reason}`, { upstream, reason, cause: thrown })
+  return new GatewayError('UPSTREAM_UNAVAILABLE', `${upstream}: ${reason}`, {
+    upstream,
+    reason,
+    cause: thrown,
+  })
 }
 
 /** The cause in words, without the upstream's name. */

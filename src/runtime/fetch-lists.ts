@@ -87,7 +87,11 @@ class PageGuard {
 
 function listError(upstream: string, kind: Kind, what: string): GatewayError {
   const reason = `${LIST_METHOD[kind]} ${what}`
-  return new GatewayError('UPSTREAM_UNAVAILABLE', `${upstream}: ${reason}.`, { upstream, reason, phase: 'rejected' })
+  return new GatewayError('UPSTREAM_UNAVAILABLE', `${upstream}: ${reason}.`, {
+    upstream,
+    reason,
+    phase: 'rejected',
+  })
 }
 
 function requestPage(
@@ -101,7 +105,10 @@ function requestPage(
     const timer = context.clock.after(timeoutMs, () => {
       const seconds = Math.max(0, Math.round(timeoutMs / 100) / 10)
       running?.cancel('list timeout')
-      resolve({ kind: 'unknown', error: listError(context.upstream, kind, `got no answer within ${seconds} s`) })
+      resolve({
+        kind: 'unknown',
+        error: listError(context.upstream, kind, `got no answer within ${seconds} s`),
+      })
     })
     const params = cursor === null ? null : objectAt(json({ cursor }))
     running = context.connection.request({
@@ -134,7 +141,8 @@ function readPage(
     const component = readComponent(slice(result, span), kind)
     if (typeof component === 'string') dropped.push(component)
     else if (isUsable(component, kind, context.connection, dropped)) items.push(component)
-    if (items.length > LIMITS.componentsPerKind) guard.refuse(`has more than ${LIMITS.componentsPerKind} entries`)
+    if (items.length > LIMITS.componentsPerKind)
+      guard.refuse(`has more than ${LIMITS.componentsPerKind} entries`)
   }
   return cursor
 }

@@ -180,7 +180,9 @@ export class Runtime implements GatewayCore {
 
 /** What a model reads in the handshake about servers that are not there. */
 function troubleIn(views: readonly UpstreamView[]): string {
-  const down = views.filter(view => view.state !== 'ready' && view.state !== 'disabled' && view.state !== 'idle')
+  const down = views.filter(
+    view => view.state !== 'ready' && view.state !== 'disabled' && view.state !== 'idle',
+  )
   if (down.length === 0) return ''
   const lines = down.map(view => `- ${view.name}: ${view.reason ?? view.state}`)
   return `Not available at the moment:\n${lines.join('\n')}`

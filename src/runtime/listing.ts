@@ -94,7 +94,10 @@ export class Listing {
     const first = entries?.[0]
     const fits = first?.kind === kind && Number.isSafeInteger(at) && at > 0 && at < (entries?.length ?? 0)
     if (!entries || !fits) {
-      throw new GatewayError('INVALID_PARAMS', 'The cursor is unknown or has expired; list again from the start.')
+      throw new GatewayError(
+        'INVALID_PARAMS',
+        'The cursor is unknown or has expired; list again from the start.',
+      )
     }
     return { entries, offset: at }
   }
@@ -120,7 +123,8 @@ export class Listing {
     return missingFor(snapshot, kind, scope).map(missing => {
       const { view } = missing
       const catalog = view.catalog[kind]
-      const reason = missing.kind && catalog.state === 'failed' ? catalog.reason : (view.reason ?? 'still listing')
+      const reason =
+        missing.kind && catalog.state === 'failed' ? catalog.reason : (view.reason ?? 'still listing')
       return {
         upstream: view.name,
         state: view.state,

@@ -100,7 +100,15 @@ export interface HttpRequest {
 export interface HttpFault {
   /** `never-sent` when no byte of the request can have reached the peer. */
   readonly phase: Phase
-  readonly reason: 'refused' | 'dns' | 'tls' | 'connect-timeout' | 'headers-timeout' | 'reset' | 'aborted' | 'other'
+  readonly reason:
+    | 'refused'
+    | 'dns'
+    | 'tls'
+    | 'connect-timeout'
+    | 'headers-timeout'
+    | 'reset'
+    | 'aborted'
+    | 'other'
   /** In words: "connection refused by 127.0.0.1:9". */
   readonly message: string
   readonly cause?: unknown

@@ -86,7 +86,11 @@ function editAt(object: ObjectSlice, key: string, edit: (inner: ObjectSlice) => 
 }
 
 /** Applies `edit` to each object of the array under `key`; null = nothing changed. */
-function editItems(object: ObjectSlice, key: string, edit: (item: ObjectSlice) => Bytes | null): Bytes | null {
+function editItems(
+  object: ObjectSlice,
+  key: string,
+  edit: (item: ObjectSlice) => Bytes | null,
+): Bytes | null {
   const found = member(object, key)
   if (!found || typeAt(object.bytes, found) !== 'array') return null
   let changed = false

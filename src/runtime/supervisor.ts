@@ -253,7 +253,11 @@ function reasonFor(state: SuperviseState, lastFault: Fault | null): string | nul
 
 function stopping(upstream: string): GatewayError {
   const reason = 'the gateway is stopping'
-  return new GatewayError('UPSTREAM_REMOVED', `${upstream}: ${reason}.`, { upstream, reason, phase: 'unknown' })
+  return new GatewayError('UPSTREAM_REMOVED', `${upstream}: ${reason}.`, {
+    upstream,
+    reason,
+    phase: 'unknown',
+  })
 }
 
 function faultOf(error: GatewayError): Fault {

@@ -156,7 +156,9 @@ export class UpstreamConnection implements Connection {
   ended(id: number, fault: TransportFault | null): void {
     const pending = this.#take(id)
     if (!pending) return
-    pending.request.settle(fault ? this.#outcomeOf(id, fault) : this.#violated('ended its answer without a result'))
+    pending.request.settle(
+      fault ? this.#outcomeOf(id, fault) : this.#violated('ended its answer without a result'),
+    )
   }
 
   closed(fault: TransportFault): void {
@@ -182,7 +184,9 @@ export class UpstreamConnection implements Connection {
     const { id, bytes, result, error } = envelope
     const pending = typeof id === 'number' ? this.#take(id) : undefined
     if (!pending) return this.#stray(envelope, source)
-    const reply = result ? { result: slice(bytes, result) } : { error: slice(bytes, error as NonNullable<typeof error>) }
+    const reply = result
+      ? { result: slice(bytes, result) }
+      : { error: slice(bytes, error as NonNullable<typeof error>) }
     pending.request.settle({ kind: 'answered', reply, era: this.era, upstream: this.upstream })
   }
 
@@ -218,7 +222,12 @@ export class UpstreamConnection implements Connection {
     try {
       const { kind, id: answered, error } = scanEnvelope(body, UPSTREAM_SCAN)
       if (kind !== 'error' || !error || (answered !== null && answered !== id)) return null
-      return { kind: 'answered', reply: { error: slice(body, error) }, era: this.era, upstream: this.upstream }
+      return {
+        kind: 'answered',
+        reply: { error: slice(body, error) },
+        era: this.era,
+        upstream: this.upstream,
+      }
     } catch (thrown) {
       if (thrown instanceof WireError) return null
       throw thrown
@@ -345,7 +354,11 @@ export class UpstreamConnection implements Connection {
   }
 
   #stopped(): Outcome {
-    const fault: TransportFault = { phase: 'unknown', reason: 'aborted', message: 'was stopped by the gateway' }
+    const fault: TransportFault = {
+      phase: 'unknown',
+      reason: 'aborted',
+      message: 'was stopped by the gateway',
+    }
     return { kind: 'unknown', error: this.#lost(fault) }
   }
 
@@ -357,5 +370,8 @@ export class UpstreamConnection implements Connection {
 const NO_PARAMS: Bytes = Buffer.from('{}')
 
 function notServed(method: string): Bytes {
-  return json({ code: -32601, message: `${method} cannot be answered: no client of the gateway waits for it here.` })
+  return json({
+    code: -32601,
+    message: `${method} cannot be answered: no client of the gateway waits for it here.`,
+  })
 }

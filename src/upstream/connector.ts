@@ -1,4 +1,12 @@
-import { type Bytes, GatewayError, isGatewayError, LEGACY_VERSIONS, MODERN_VERSIONS, NEWEST_MODERN, type UpstreamSpec } from '../model/index.js'
+import {
+  type Bytes,
+  GatewayError,
+  isGatewayError,
+  LEGACY_VERSIONS,
+  MODERN_VERSIONS,
+  NEWEST_MODERN,
+  type UpstreamSpec,
+} from '../model/index.js'
 import type { Connection, ConnectionEvents, Connector, ConnectorFactory, Host } from '../runtime/ports.js'
 import type { EraCodec } from './eras/era.js'
 import { readDiscoverResult } from './eras/handshake.js'
@@ -52,7 +60,9 @@ class UpstreamConnector implements Connector {
       hasCredentials: hasAuthorization(this.spec),
       signal: budget.signal,
     })
-    const timer = this.host.clock.after(start, () => budget.abort(timeoutError(this.spec.name, attempt.step, start)))
+    const timer = this.host.clock.after(start, () =>
+      budget.abort(timeoutError(this.spec.name, attempt.step, start)),
+    )
     const give = () => budget.abort(signal.reason)
     signal.addEventListener('abort', give, { once: true })
     try {
@@ -73,7 +83,8 @@ class UpstreamConnector implements Connector {
   #recall(): Memory | null {
     const { era, transport } = this.spec
     const wire = transport.kind === 'auto' ? 'http' : transport.kind
-    if (era === 'legacy' || LEGACY_VERSIONS.includes(era) || wire === 'sse') return { era: 'legacy', wire, at: 0 }
+    if (era === 'legacy' || LEGACY_VERSIONS.includes(era) || wire === 'sse')
+      return { era: 'legacy', wire, at: 0 }
     if (era === 'modern') return { era: 'modern', version: NEWEST_MODERN }
     if (MODERN_VERSIONS.includes(era)) return { era: 'modern', version: era }
     const memory = this.#memory
@@ -116,7 +127,8 @@ class OpenAttempt {
   }
 
   async run(memory: Memory | null): Promise<Opened> {
-    if (memory?.era === 'legacy') return this.#legacy(memory.wire, await this.#begin(memory.wire, legacyCodec))
+    if (memory?.era === 'legacy')
+      return this.#legacy(memory.wire, await this.#begin(memory.wire, legacyCodec))
     const wire = this.spec.transport.kind === 'stdio' ? 'stdio' : 'http'
     return this.#probe(wire, await this.#begin(wire, this.#modern(NEWEST_MODERN, wire)), memory?.version)
   }
@@ -133,7 +145,8 @@ class OpenAttempt {
 
   #transport(wire: Wire): CreateTransport {
     const { transport, timeouts } = this.spec
-    if (transport.kind === 'stdio') return events => createStdioTransport(this.host, transport, timeouts, events)
+    if (transport.kind === 'stdio')
+      return events => createStdioTransport(this.host, transport, timeouts, events)
     const create = wire === 'sse' ? createSseTransport : createHttpTransport
     return events => create(this.host, transport, timeouts, events)
   }
@@ -146,13 +159,16 @@ class OpenAttempt {
   async #probe(wire: 'stdio' | 'http', opening: Opening, pinned?: string, again = false): Promise<Opened> {
     this.step = 'server/discover'
     const isPinned = this.spec.era !== 'auto'
-    const patience = wire === 'stdio' && !isPinned ? Math.min(PROBE_MS, this.spec.timeouts.start / 3) : undefined
+    const patience =
+      wire === 'stdio' && !isPinned ? Math.min(PROBE_MS, this.spec.timeouts.start / 3) : undefined
     if (pinned !== undefined) opening.connection.speak(this.#modern(pinned, wire))
     const outcome = await opening.ask('server/discover', null, patience)
     const verdict = classifyProbe(probeOutcome(outcome), wire)
-    if (verdict.kind === 'modern') return this.#finishModern(opening, resultOf(outcome) ?? {}, verdict.version)
+    if (verdict.kind === 'modern')
+      return this.#finishModern(opening, resultOf(outcome) ?? {}, verdict.version)
     if (verdict.kind === 'probe-again' && !again) return this.#probe(wire, opening, verdict.version, true)
-    if (outcome && 'error' in outcome && (verdict.kind === 'outage' || verdict.kind === 'auth')) throw outcome.error
+    if (outcome && 'error' in outcome && (verdict.kind === 'outage' || verdict.kind === 'auth'))
+      throw outcome.error
     if (verdict.kind === 'disjoint') throw this.#disjoint(verdict.theirs)
     if (isPinned) throw this.#notModern(verdict)
     if (verdict.kind === 'legacy-respawn') return this.#legacy(wire, await this.#begin(wire, legacyCodec))
@@ -169,7 +185,12 @@ class OpenAttempt {
   async #legacy(wire: Wire, opening: Opening): Promise<Opened> {
     this.step = 'initialize'
     const pinned = LEGACY_VERSIONS.includes(this.spec.era) ? { version: this.spec.era } : {}
-    const options = { upstream: this.spec.name, capabilities: this.capabilities, clientInfo: this.info, ...pinned }
+    const options = {
+      upstream: this.spec.name,
+      capabilities: this.capabilities,
+      clientInfo: this.info,
+      ...pinned,
+    }
     try {
       const connection = await openLegacy(opening, options)
       return { connection, memory: { era: 'legacy', wire, at: this.host.clock.now() } }
@@ -185,7 +206,9 @@ class OpenAttempt {
   }
 
   #notModern(verdict: Verdict): GatewayError {
-    return this.#error(`it does not speak the pinned era ${this.spec.era} (server/discover says: ${verdict.kind})`)
+    return this.#error(
+      `it does not speak the pinned era ${this.spec.era} (server/discover says: ${verdict.kind})`,
+    )
   }
 
   #error(reason: string): GatewayError {

@@ -100,7 +100,8 @@ export class Opening {
 
 function startError(upstream: string, fault: unknown): GatewayError {
   const { message, reason } = fault as { message: string; reason?: string }
-  const permanent = reason === 'spawn' && /^(command not found|not executable|the working folder)/.test(message)
+  const permanent =
+    reason === 'spawn' && /^(command not found|not executable|the working folder)/.test(message)
   return new GatewayError(permanent ? 'MISCONFIGURED' : 'UPSTREAM_UNAVAILABLE', `${upstream}: ${message}.`, {
     upstream,
     reason: message,
@@ -124,7 +125,8 @@ export function probeOutcome(outcome: Outcome | null): ProbeOutcome {
     return { kind: 'rpc-error', code, data }
   }
   const fault = faultBehind(outcome.error)
-  if (fault?.status !== undefined && fault.reason !== 'not-mcp') return { kind: 'status', status: fault.status }
+  if (fault?.status !== undefined && fault.reason !== 'not-mcp')
+    return { kind: 'status', status: fault.status }
   if (fault?.reason === 'not-mcp' || outcome.error.code === 'PROTOCOL_VIOLATION') return { kind: 'not-mcp' }
   const left = fault?.reason === 'exit' || fault?.reason === 'eof' || fault?.reason === 'stdin'
   return { kind: left ? 'exit' : 'unreachable' }

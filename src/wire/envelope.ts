@@ -75,7 +75,8 @@ function readEnvelope(bytes: Bytes, members: readonly Member[]): Envelope {
     }
   }
   const { method, result, error } = found
-  if (!found.jsonrpc || stringAt(bytes, found.jsonrpc) !== '2.0') throw invalid('The message must say "jsonrpc":"2.0".', id)
+  if (!found.jsonrpc || stringAt(bytes, found.jsonrpc) !== '2.0')
+    throw invalid('The message must say "jsonrpc":"2.0".', id)
   if (found.id && id === null && typeAt(bytes, found.id) !== 'null') throw invalid(ID_RULE, id)
   if (method) {
     if (result || error) throw invalid('A message with a method cannot have a result or an error.', id)

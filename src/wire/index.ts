@@ -4,9 +4,10 @@
  *
  * Pure and without policy: it never knows which server or client the bytes belong to.
  */
-export * from './scan.js'
+
 export * from './edit.js'
 export * from './envelope.js'
-export * from './ndjson.js'
-export * from './sse.js'
 export * from './headers.js'
+export * from './ndjson.js'
+export * from './scan.js'
+export * from './sse.js'

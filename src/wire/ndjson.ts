@@ -1,6 +1,6 @@
 import type { Bytes } from '../model/index.js'
-import { asBuffer } from './scan.js'
 import { concat, singleLine } from './edit.js'
+import { asBuffer } from './scan.js'
 
 export interface LineHandlers {
   line(bytes: Bytes): void

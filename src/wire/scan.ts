@@ -7,7 +7,10 @@ export interface ScanLimits {
 }
 
 export const CLIENT_SCAN: ScanLimits = { maxDepth: LIMITS.jsonDepth, maxElements: LIMITS.jsonElements }
-export const UPSTREAM_SCAN: ScanLimits = { maxDepth: LIMITS.jsonDepth, maxElements: LIMITS.upstreamJsonElements }
+export const UPSTREAM_SCAN: ScanLimits = {
+  maxDepth: LIMITS.jsonDepth,
+  maxElements: LIMITS.upstreamJsonElements,
+}
 /** For text that was scanned before: its own bounds have been checked. */
 const SCANNED: ScanLimits = { maxDepth: Number.POSITIVE_INFINITY, maxElements: Number.POSITIVE_INFINITY }
 

@@ -76,7 +76,9 @@ function byOfferingNoPrefix(snapshot: Snapshot, uri: string): Resolution | null 
 function choose(candidates: readonly Candidate[]): Resolution | null {
   const [first] = candidates
   if (!first) return null
-  return candidates.length === 1 ? { kind: 'found', entry: null, ...first } : { kind: 'ask-in-order', candidates }
+  return candidates.length === 1
+    ? { kind: 'found', entry: null, ...first }
+    : { kind: 'ask-in-order', candidates }
 }
 
 function offersResources(view: UpstreamView): boolean {

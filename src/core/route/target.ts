@@ -21,7 +21,11 @@ export type Resolution =
   /** Reads only: several servers could own the URI. */
   | { readonly kind: 'ask-in-order'; readonly candidates: readonly Candidate[] }
   /** No known owner, but servers whose catalog is unknown could be it: still starting, or down. */
-  | { readonly kind: 'undecided'; readonly pending: readonly string[]; readonly unavailable: readonly string[] }
+  | {
+      readonly kind: 'undecided'
+      readonly pending: readonly string[]
+      readonly unavailable: readonly string[]
+    }
   | { readonly kind: 'unknown' }
 
 /** The kinds in which a target may be found. */

@@ -17,8 +17,18 @@ export type SuperviseState =
   | { readonly kind: 'starting'; readonly startedAt: number }
   | { readonly kind: 'ready'; readonly readyAt: number }
   | { readonly kind: 'backoff'; readonly fault: Fault; readonly until: number; readonly triedAt: number }
-  | { readonly kind: 'misconfigured'; readonly fault: Fault; readonly until: number; readonly triedAt: number }
-  | { readonly kind: 'auth_required'; readonly fault: Fault; readonly until: number; readonly triedAt: number }
+  | {
+      readonly kind: 'misconfigured'
+      readonly fault: Fault
+      readonly until: number
+      readonly triedAt: number
+    }
+  | {
+      readonly kind: 'auth_required'
+      readonly fault: Fault
+      readonly until: number
+      readonly triedAt: number
+    }
   | { readonly kind: 'stopped' }
 
 export interface Supervised {
@@ -84,7 +94,9 @@ export function step(
     case 'demanded':
       return onDemand(current, now, policy)
     case 'opened':
-      return state.kind === 'starting' && event.epoch === current.epoch ? becomeReady(current, now) : ignore(current)
+      return state.kind === 'starting' && event.epoch === current.epoch
+        ? becomeReady(current, now)
+        : ignore(current)
     case 'open-failed':
       return state.kind === 'starting' && event.epoch === current.epoch
         ? fail(current, event.fault, state.startedAt, now, random, policy)

@@ -1,4 +1,4 @@
-import { type Bytes, type Call, type Outcome } from '../../model/index.js'
+import type { Bytes, Call, Outcome } from '../../model/index.js'
 import { editObject, elementsAt, member, objectAt, parseAt, stringAt, typeAt } from '../../wire/index.js'
 import { encodeFailure, type Final, rpcError, toolErrorText } from '../failures.js'
 import { codeOf, mentions, messageOf, withCode } from './modern.js'
@@ -19,7 +19,8 @@ function downgrade(result: Bytes): Bytes {
   const object = objectAt(result)
   const edits = new Map<string, Bytes | null>(MODERN_ONLY.map(key => [key, null]))
   const meta = member(object, '_meta')
-  if (meta && typeAt(result, meta) === 'object') edits.set('_meta', publicMeta(result.subarray(meta.start, meta.end)))
+  if (meta && typeAt(result, meta) === 'object')
+    edits.set('_meta', publicMeta(result.subarray(meta.start, meta.end)))
   const structured = member(object, 'structuredContent')
   if (!structured || typeAt(result, structured) === 'object') return editObject(object, edits)
   edits.set('structuredContent', null)
@@ -50,7 +51,10 @@ function withText(result: Bytes, structured: Bytes): Bytes {
   const items = Buffer.from(result.subarray(content.start + 1, content.end - 1))
     .toString('utf8')
     .trim()
-  return editObject(object, new Map([['content', Buffer.from(`[${items === '' ? '' : `${items},`}${text}]`)]]))
+  return editObject(
+    object,
+    new Map([['content', Buffer.from(`[${items === '' ? '' : `${items},`}${text}]`)]]),
+  )
 }
 
 function downgradeError(call: Call, error: Bytes, upstream: string): Final {

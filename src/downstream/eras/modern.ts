@@ -1,4 +1,4 @@
-import { type Bytes, type GatewayError, type Outcome } from '../../model/index.js'
+import type { Bytes, GatewayError, Outcome } from '../../model/index.js'
 import type { Offer } from '../../runtime/ports.js'
 import { asBuffer, editObject, json, member, objectAt, parseAt, stringAt, typeAt } from '../../wire/index.js'
 import { encodeFailure, type Final, rpcError } from '../failures.js'
@@ -47,9 +47,15 @@ function upgrade(method: string, result: Bytes, info: ServerInfo): Bytes {
 const ZERO = Buffer.from('0')
 const PRIVATE = Buffer.from('"private"')
 
-function stampedMeta(bytes: Bytes, span: { start: number; end: number } | undefined, info: ServerInfo): Bytes {
+function stampedMeta(
+  bytes: Bytes,
+  span: { start: number; end: number } | undefined,
+  info: ServerInfo,
+): Bytes {
   const ours = json({ name: info.name, title: info.title, version: info.version })
-  const meta = objectAt(span && typeAt(bytes, span) === 'object' ? bytes.subarray(span.start, span.end) : EMPTY)
+  const meta = objectAt(
+    span && typeAt(bytes, span) === 'object' ? bytes.subarray(span.start, span.end) : EMPTY,
+  )
   const theirs = member(meta, SERVER_INFO)
   const append: [string, Bytes][] = [[SERVER_INFO, ours]]
   if (theirs) append.push(['dev.holdfast/server', Buffer.from(meta.bytes.subarray(theirs.start, theirs.end))])
@@ -70,7 +76,9 @@ function modernError(error: Bytes, upstream: string): Final {
   if (code === -32021) return { error, status: 400 }
   if (code === -32002) return { error: withCode(error, -32602) }
   if (code === -32042 || (code !== null && code <= -32020 && code >= -32099)) {
-    return { error: rpcError(-32603, `${upstream} refused the request: ${messageOf(error)}`, { upstream, code }) }
+    return {
+      error: rpcError(-32603, `${upstream} refused the request: ${messageOf(error)}`, { upstream, code }),
+    }
   }
   return { error }
 }
@@ -98,4 +106,3 @@ export function retoken(params: Bytes, token: Bytes): Bytes {
 export function mentions(bytes: Bytes, text: string): boolean {
   return asBuffer(bytes).includes(text)
 }
-

@@ -1,12 +1,12 @@
 import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { SessionTable } from '../../core/session/index.js'
-import { type Bytes, LIMITS, LEGACY_VERSIONS, MODERN_VERSIONS, type Scope } from '../../model/index.js'
+import { type Bytes, LEGACY_VERSIONS, LIMITS, MODERN_VERSIONS, type Scope } from '../../model/index.js'
 import type { GatewayCore, Host, RunningCall } from '../../runtime/ports.js'
 import {
   CLIENT_SCAN,
-  encodeEvent,
   type Envelope,
+  encodeEvent,
   errorMessage,
   json,
   looksLikeBatch,
@@ -113,8 +113,16 @@ class StreamableHttpFace implements HttpFace {
   }
 
   #noSession(req: IncomingMessage, res: ServerResponse): void {
-    if (header(req, 'mcp-session-id') !== undefined) return refuse(res, 404, INVALID_REQUEST, NO_SUCH_SESSION, null)
-    refuse(res, 405, INVALID_REQUEST, `${req.method} needs a session; stateless clients use POST.`, null, ALLOW)
+    if (header(req, 'mcp-session-id') !== undefined)
+      return refuse(res, 404, INVALID_REQUEST, NO_SUCH_SESSION, null)
+    refuse(
+      res,
+      405,
+      INVALID_REQUEST,
+      `${req.method} needs a session; stateless clients use POST.`,
+      null,
+      ALLOW,
+    )
   }
 
   // ---- POST -----------------------------------------------------------------------------------------------
@@ -125,7 +133,13 @@ class StreamableHttpFace implements HttpFace {
     }
     const accepts = acceptsOf(req)
     if (!accepts.json && !accepts.stream) {
-      return refuse(res, 406, INVALID_REQUEST, 'Accept application/json or text/event-stream, best both.', null)
+      return refuse(
+        res,
+        406,
+        INVALID_REQUEST,
+        'Accept application/json or text/event-stream, best both.',
+        null,
+      )
     }
     readBody(req, LIMITS.bodyBytes, {
       done: body => this.#posted(req, res, scope, accepts, body),
@@ -216,10 +230,17 @@ class StreamableHttpFace implements HttpFace {
       return refuse(res, 404, INVALID_REQUEST, NO_SUCH_SESSION, envelope.id)
     }
     if (MODERN_VERSIONS.includes(header(req, 'mcp-protocol-version') ?? '')) {
-      const keys = '"io.modelcontextprotocol/protocolVersion" and "io.modelcontextprotocol/clientCapabilities"'
+      const keys =
+        '"io.modelcontextprotocol/protocolVersion" and "io.modelcontextprotocol/clientCapabilities"'
       return refuse(res, 400, -32602, `params._meta must hold ${keys}.`, envelope.id)
     }
-    refuse(res, 400, INVALID_REQUEST, 'The Mcp-Session-Id header is missing; send initialize first.', envelope.id)
+    refuse(
+      res,
+      400,
+      INVALID_REQUEST,
+      'The Mcp-Session-Id header is missing; send initialize first.',
+      envelope.id,
+    )
   }
 
   /** Batches exist in one version of the protocol alone. */
@@ -281,7 +302,8 @@ function acceptsOf(req: IncomingMessage): Accepts {
 function inboundHeaders(req: IncomingMessage): InboundHeaders {
   const params = new Map<string, string>()
   for (const [name, value] of Object.entries(req.headers)) {
-    if (name.startsWith('mcp-param-') && typeof value === 'string') params.set(name.slice('mcp-param-'.length), value)
+    if (name.startsWith('mcp-param-') && typeof value === 'string')
+      params.set(name.slice('mcp-param-'.length), value)
   }
   return {
     version: header(req, 'mcp-protocol-version'),
@@ -312,4 +334,3 @@ function refuse(
   res.writeHead(status, { ...headers, 'content-type': 'application/json', 'content-length': body.length })
   res.end(body)
 }
-

@@ -3,11 +3,11 @@ import { type Bytes, LIMITS, type Scope } from '../../model/index.js'
 import type { GatewayCore, Host, RunningCall } from '../../runtime/ports.js'
 import {
   CLIENT_SCAN,
-  encodeLine,
   type Envelope,
+  encodeLine,
   errorMessage,
-  json,
   type JsonRpcId,
+  json,
   LineSplitter,
   looksLikeBatch,
   member,
@@ -103,7 +103,9 @@ class LineFace implements StdioFace {
       else this.#message(scanEnvelope(bytes, CLIENT_SCAN), this.#sink, () => undefined)
     } catch (thrown) {
       if (!(thrown instanceof WireError)) throw thrown
-      this.#write(errorMessage(thrown.id === null ? null : json(thrown.id), rpcError(thrown.rpcCode, thrown.message)))
+      this.#write(
+        errorMessage(thrown.id === null ? null : json(thrown.id), rpcError(thrown.rpcCode, thrown.message)),
+      )
     }
   }
 
@@ -121,7 +123,8 @@ class LineFace implements StdioFace {
   #message(envelope: Envelope, sink: AnswerSink, dropped: () => void): void {
     const claim = classify(envelope)
     if (envelope.kind === 'request' && claim.kind !== 'none') return this.#serveModern(envelope, claim, sink)
-    if (envelope.method === 'initialize' && envelope.kind === 'request') return this.#initialize(envelope, sink)
+    if (envelope.method === 'initialize' && envelope.kind === 'request')
+      return this.#initialize(envelope, sink)
     if (envelope.kind !== 'request') return this.#take(envelope)
     if (this.#session) return this.#legacy.serve(this.#session, envelope, sink, dropped)
     const message = `${envelope.method} came before initialize; send that first, or a stateless request with params._meta.`
@@ -136,11 +139,17 @@ class LineFace implements StdioFace {
     sink.final(answer)
   }
 
-  #serveModern(envelope: Envelope, claim: Parameters<ModernServer['serve']>[0]['claim'], sink: AnswerSink): void {
+  #serveModern(
+    envelope: Envelope,
+    claim: Parameters<ModernServer['serve']>[0]['claim'],
+    sink: AnswerSink,
+  ): void {
     const { id } = envelope
     if (id === null) return
     if (this.#running.has(id)) {
-      return sink.final(errorMessage(json(id), rpcError(-32600, 'A request with this id is still in flight.')))
+      return sink.final(
+        errorMessage(json(id), rpcError(-32600, 'A request with this id is still in flight.')),
+      )
     }
     const forgetting: AnswerSink = {
       interim: (message, droppable) => sink.interim(message, droppable),

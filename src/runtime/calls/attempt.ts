@@ -1,8 +1,8 @@
 import {
+  type Bytes,
   type Call,
   GatewayError,
   type HeaderParam,
-  type Bytes,
   type Outcome,
   type Timeouts,
 } from '../../model/index.js'
@@ -22,7 +22,11 @@ export interface AttemptRequest {
  * One request on one connection with its two deadlines: `request` without a sign of life, `total` in all.
  * `done` is called exactly once, unless the attempt is cancelled.
  */
-export function startAttempt(clock: Clock, request: AttemptRequest, done: (outcome: Outcome) => void): RunningCall {
+export function startAttempt(
+  clock: Clock,
+  request: AttemptRequest,
+  done: (outcome: Outcome) => void,
+): RunningCall {
   const { call, connection, timeouts } = request
   const startedAt = clock.now()
   const total = Math.min(timeouts.total, call.timeoutMs ?? timeouts.total)
@@ -46,7 +50,10 @@ export function startAttempt(clock: Clock, request: AttemptRequest, done: (outco
       return
     }
     const idle = startedAt + total > now
-    finish({ kind: 'unknown', error: timeoutError(request, now - startedAt, idle ? timeouts.request : total, idle) })
+    finish({
+      kind: 'unknown',
+      error: timeoutError(request, now - startedAt, idle ? timeouts.request : total, idle),
+    })
     running?.cancel('timeout')
   }
   running = connection.request({
@@ -71,7 +78,12 @@ export function startAttempt(clock: Clock, request: AttemptRequest, done: (outco
   }
 }
 
-function timeoutError(request: AttemptRequest, elapsedMs: number, budget: number, idle: boolean): GatewayError {
+function timeoutError(
+  request: AttemptRequest,
+  elapsedMs: number,
+  budget: number,
+  idle: boolean,
+): GatewayError {
   const { upstream, call } = request
   const what = idle ? `gave no sign of life for ${seconds(budget)}` : `was not done within ${seconds(budget)}`
   const reason = `${call.method} ${what}`

@@ -110,7 +110,9 @@ class CallInFlight implements RunningCall {
     const left = resolveBy - this.room.clock.now()
     if (resolution.pending.length === 0 || left <= 0) {
       const { upstreams } = this.room.store.current
-      const views = [...resolution.pending, ...resolution.unavailable].flatMap(name => upstreams.get(name) ?? [])
+      const views = [...resolution.pending, ...resolution.unavailable].flatMap(
+        name => upstreams.get(name) ?? [],
+      )
       return this.#refuse(notFound(this.target, this.#unavailableErrors(views)))
     }
     this.#waitForCommit(left, () => this.#route(resolveBy))

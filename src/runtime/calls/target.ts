@@ -30,7 +30,8 @@ function serverTarget(method: string, scope: Scope): Target {
 function requireString(call: Call, key: string): string {
   const found = call.params && member(call.params, key)
   const value = found && call.params ? stringAt(call.params.bytes, found) : undefined
-  if (value === undefined) throw new GatewayError('INVALID_PARAMS', `${call.method} needs params.${key}, a string.`)
+  if (value === undefined)
+    throw new GatewayError('INVALID_PARAMS', `${call.method} needs params.${key}, a string.`)
   return value
 }
 
@@ -57,7 +58,11 @@ function refOf(call: Call): Target {
 }
 
 /** The members of params that must change so that the server sees its own name; undefined when none has to. */
-export function nativeParams(call: Call, target: Target, native: string): ReadonlyMap<string, Bytes> | undefined {
+export function nativeParams(
+  call: Call,
+  target: Target,
+  native: string,
+): ReadonlyMap<string, Bytes> | undefined {
   switch (target.kind) {
     case 'tool':
     case 'prompt':

@@ -24,7 +24,9 @@ export function readDiscoverResult(result: Record<string, unknown>, version: str
 }
 
 function readObject(value: unknown): Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {}
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Record<string, unknown>)
+    : {}
 }
 
 function readText(value: unknown): string | null {

@@ -7,7 +7,9 @@ import { paramsForHop } from './meta.js'
 export const legacyCodec: EraCodec = {
   era: 'legacy',
   encode: (id, request) => {
-    const added: [string, Bytes][] = request.context?.onProgress ? [['progressToken', Buffer.from(String(id))]] : []
+    const added: [string, Bytes][] = request.context?.onProgress
+      ? [['progressToken', Buffer.from(String(id))]]
+      : []
     const params = paramsForHop(request.params, request.replace, added)
     return { id, bytes: requestMessage(id, request.method, params) }
   },

@@ -24,9 +24,11 @@ export function paramsForHop(
   replace: ReadonlyMap<string, Bytes> | undefined,
   added: ReadonlyArray<readonly [key: string, value: Bytes]>,
 ): Bytes | null {
-  if (!params) return added.length === 0 ? null : editObject(EMPTY, undefined, [['_meta', metaFor(EMPTY, added)]])
+  if (!params)
+    return added.length === 0 ? null : editObject(EMPTY, undefined, [['_meta', metaFor(EMPTY, added)]])
   const found = member(params, '_meta')
-  if (!found && added.length === 0 && !replace) return params.bytes.subarray(params.span.start, params.span.end)
+  if (!found && added.length === 0 && !replace)
+    return params.bytes.subarray(params.span.start, params.span.end)
   const edits = new Map<string, Bytes | null>(replace ?? [])
   if (!found) {
     return editObject(params, edits, added.length === 0 ? [] : [['_meta', metaFor(EMPTY, added)]])

@@ -44,7 +44,9 @@ export function modernCodec(options: {
       return options.overHttp ? { id, bytes, headers: headersFor(request, options.version) } : { id, bytes }
     },
     cancel: (id, reason) =>
-      options.overHttp ? null : notificationMessage('notifications/cancelled', json({ requestId: id, reason })),
+      options.overHttp
+        ? null
+        : notificationMessage('notifications/cancelled', json({ requestId: id, reason })),
   }
 }
 
@@ -104,5 +106,8 @@ function argumentText(params: ObjectSlice | null, { path }: HeaderParam): string
   const last = path.at(-1)
   const found = object && last !== undefined ? member(object, last) : undefined
   if (!object || !found || typeAt(object.bytes, found) === 'null') return undefined
-  return stringAt(object.bytes, found) ?? Buffer.from(object.bytes.subarray(found.start, found.end)).toString('latin1')
+  return (
+    stringAt(object.bytes, found) ??
+    Buffer.from(object.bytes.subarray(found.start, found.end)).toString('latin1')
+  )
 }

@@ -29,7 +29,10 @@ export async function openLegacy(opening: Opening, options: LegacyOptions): Prom
   if (!handshake) throw violation(upstream, 'initialize was answered without a protocolVersion')
   const { protocolVersion } = handshake
   if (!LEGACY_VERSIONS.includes(protocolVersion)) {
-    throw violation(upstream, `it speaks protocol version ${JSON.stringify(protocolVersion)}, which is not known here`)
+    throw violation(
+      upstream,
+      `it speaks protocol version ${JSON.stringify(protocolVersion)}, which is not known here`,
+    )
   }
   opening.connection.shook(handshake)
   opening.transport.useProtocolVersion(hasVersionHeader(protocolVersion) ? protocolVersion : null)
@@ -41,9 +44,15 @@ export async function openLegacy(opening: Opening, options: LegacyOptions): Prom
 function refuseUnanswered(upstream: string, outcome: Outcome | null): void {
   if (outcome?.kind === 'answered') {
     if ('result' in outcome.reply) return
-    const error = parseAt(outcome.reply.error, { start: 0, end: outcome.reply.error.length }) as { message?: unknown }
+    const error = parseAt(outcome.reply.error, { start: 0, end: outcome.reply.error.length }) as {
+      message?: unknown
+    }
     const reason = `initialize was refused: ${String(error.message)}`
-    throw new GatewayError('UPSTREAM_UNAVAILABLE', `${upstream}: ${reason}.`, { upstream, reason, phase: 'rejected' })
+    throw new GatewayError('UPSTREAM_UNAVAILABLE', `${upstream}: ${reason}.`, {
+      upstream,
+      reason,
+      phase: 'rejected',
+    })
   }
   if (outcome && 'error' in outcome) throw outcome.error
 }

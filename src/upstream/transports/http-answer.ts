@@ -32,7 +32,11 @@ export function readAnswer(reader: AnswerReader): HttpHandler {
   }
 }
 
-function bodyFor(reader: AnswerReader, status: number, headers: Readonly<Record<string, string>>): HttpHandler {
+function bodyFor(
+  reader: AnswerReader,
+  status: number,
+  headers: Readonly<Record<string, string>>,
+): HttpHandler {
   const { location } = headers
   if ((status === 307 || status === 308) && location && reader.redirect(location)) return SILENT
   const hadSession = reader.hasSession()
@@ -65,7 +69,8 @@ function finishBody(reader: AnswerReader, status: number, type: string, bytes: B
     return reader.ended(reader.expectsAnswer ? notMcp(reader.what, type, bytes) : null)
   }
   try {
-    for (const message of looksLikeBatch(bytes) ? splitBatch(bytes, LIMITS.batch) : [bytes]) reader.message(message)
+    for (const message of looksLikeBatch(bytes) ? splitBatch(bytes, LIMITS.batch) : [bytes])
+      reader.message(message)
   } catch (thrown) {
     if (!(thrown instanceof WireError)) throw thrown
     return reader.ended(notMcp(reader.what, type, bytes))
@@ -84,7 +89,8 @@ function collect(max: number, reader: AnswerReader, done: (bytes: Bytes) => void
       if (length <= max) chunks.push(chunk)
     },
     end: () => {
-      if (length > max && max === LIMITS.upstreamMessageBytes) return reader.ended(tooLarge(reader.what, length))
+      if (length > max && max === LIMITS.upstreamMessageBytes)
+        return reader.ended(tooLarge(reader.what, length))
       done(chunks.length === 1 ? (chunks[0] as Bytes) : Buffer.concat(chunks))
     },
     fault: fault => reader.ended(transportFault(fault)),

@@ -3,7 +3,9 @@ import type { HttpFault } from '../../runtime/ports.js'
 import type { TransportFault } from '../transport.js'
 
 /** These say that the request was looked at and not processed. */
-const REJECTED = new Set([400, 401, 403, 404, 405, 406, 410, 411, 413, 414, 415, 421, 425, 426, 428, 429, 431])
+const REJECTED = new Set([
+  400, 401, 403, 404, 405, 406, 410, 411, 413, 414, 415, 421, 425, 426, 428, 429, 431,
+])
 
 /** Headers on which something later depends. */
 const TOLD = ['content-type', 'retry-after', 'www-authenticate', 'allow']

@@ -121,7 +121,13 @@ class HttpTransport implements Transport {
       },
     })
     exchange = this.#pool.request(
-      { method: 'POST', path, headers: this.#headers(message.headers), body: message.bytes, headersTimeoutMs: 0 },
+      {
+        method: 'POST',
+        path,
+        headers: this.#headers(message.headers),
+        body: message.bytes,
+        headersTimeoutMs: 0,
+      },
       handler,
     )
     if (id !== undefined) this.#exchanges.set(id, exchange)

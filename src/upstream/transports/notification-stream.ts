@@ -71,7 +71,8 @@ export class NotificationStream {
   }
 
   #refused(status: number, headers: Readonly<Record<string, string>>): void {
-    if (status === 404) this.source.sessionLost(statusFault(status, headers, Buffer.alloc(0), 'the GET stream', true))
+    if (status === 404)
+      this.source.sessionLost(statusFault(status, headers, Buffer.alloc(0), 'the GET stream', true))
     else if (status >= 500 || status === 429) this.#again()
   }
 

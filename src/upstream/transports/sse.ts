@@ -1,6 +1,6 @@
 import { type HttpSpec, LIMITS, type Timeouts } from '../../model/index.js'
 import type { Host, HttpExchange, HttpPool } from '../../runtime/ports.js'
-import { SseParser, type SseEvent } from '../../wire/index.js'
+import { type SseEvent, SseParser } from '../../wire/index.js'
 import type { OutgoingMessage, Transport, TransportEvents, TransportFault } from '../transport.js'
 import { lowerCase } from './http.js'
 import { notMcp, statusFault, transportFault } from './http-faults.js'
@@ -40,7 +40,11 @@ class SseTransport implements Transport {
   start(signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', () => this.destroy(), { once: true })
     const timer = this.host.clock.after(this.timeouts.start, () =>
-      this.#end({ phase: 'never-sent', reason: 'headers-timeout', message: `no endpoint event from ${this.#what}` }),
+      this.#end({
+        phase: 'never-sent',
+        reason: 'headers-timeout',
+        message: `no endpoint event from ${this.#what}`,
+      }),
     )
     return new Promise<void>((resolve, reject) => {
       this.#onStart = { resolve, reject }
@@ -54,7 +58,9 @@ class SseTransport implements Transport {
       if (id !== undefined && !this.#over) this.events.ended(id, fault)
     }
     if (this.#endpoint === null || this.#over) {
-      queueMicrotask(() => failed({ phase: 'never-sent', reason: 'eof', message: 'the event stream is gone' }))
+      queueMicrotask(() =>
+        failed({ phase: 'never-sent', reason: 'eof', message: 'the event stream is gone' }),
+      )
       return
     }
     const what = `POST ${this.#endpoint.split('?')[0]}`
