@@ -5,7 +5,7 @@ import { explainIssues } from './explain.js'
 import { type Fault, type Path, pathText } from './faults.js'
 import type { Parsed } from './parse.js'
 import type { ReadingContext } from './read.js'
-import { SERVER_KEYS, serverSchema } from './schema.js'
+import { SERVER_KEYS, type ServerEntry, serverSchema } from './schema.js'
 import { isObject, typeName } from './types.js'
 
 /** Keys of other clients that change nothing here. */
@@ -78,7 +78,24 @@ function readServer(
       ...explainIssues(checked.error.issues, { base: path, value, server: name, locate: parsed.locate }),
     )
   }
-  return buildSpec(name, value, checked.success ? checked.data : null, root.holdfast, context, report)
+  return buildSpec(
+    name,
+    value,
+    checked.success ? checked.data : soundPart(value, checked.error.issues),
+    root.holdfast,
+    context,
+    report,
+  )
+}
+
+/** The entry without its faulty keys: what else is wrong is told in the same run. */
+function soundPart(
+  value: Record<string, unknown>,
+  issues: readonly { path: PropertyKey[] }[],
+): ServerEntry | null {
+  const faulty = new Set(issues.map(issue => issue.path[0]))
+  const rest = Object.fromEntries(Object.entries(value).filter(([key]) => !faulty.has(key)))
+  return serverSchema.safeParse(rest).data ?? null
 }
 
 function nameProblem(name: string): string | null {

@@ -1,0 +1,36 @@
+import { type Component, EMPTY_CATALOG, type Kind, type UpstreamView } from '../../src/model/index.js'
+
+/** Views of upstreams for tests of pure decisions. */
+export function component(kind: Kind, key: string): Component {
+  return { kind, key, bytes: Buffer.from(JSON.stringify({ name: key })) }
+}
+
+export function view(name: string, part: Partial<UpstreamView> = {}): UpstreamView {
+  return {
+    name,
+    prefix: name,
+    transport: 'stdio',
+    state: 'ready',
+    since: 0,
+    reason: null,
+    lastError: null,
+    nextAttemptAt: null,
+    attempts: 0,
+    restarts: 0,
+    pid: null,
+    protocolVersion: null,
+    serverInfo: null,
+    instructions: null,
+    settled: true,
+    unavailable: 'keep',
+    catalog: EMPTY_CATALOG,
+    ...part,
+  }
+}
+
+export function offering(kind: Kind, ...keys: string[]): UpstreamView['catalog'] {
+  return {
+    ...EMPTY_CATALOG,
+    [kind]: { state: 'live', items: keys.map(key => component(kind, key)), fetchedAt: 0 },
+  }
+}
