@@ -23,7 +23,7 @@ import {
   typeAt,
 } from '../wire/index.js'
 import { type Claim, SUPPORTED_VERSIONS } from './classify.js'
-import { encodeModern, encodeModernFailure, modernMeta, retoken } from './eras/modern.js'
+import { encodeModern, encodeModernFailure, modernMeta, modernTool, retoken } from './eras/modern.js'
 import { type Final, rpcError } from './failures.js'
 import { checkHeaders, type InboundHeaders } from './header-check.js'
 import { asError, draining } from './legacy-server.js'
@@ -138,7 +138,15 @@ export class ModernServer {
     this.core.list(kind, scope, cursorOf(envelope)).then(
       page => {
         const members = `,"resultType":"complete","ttlMs":${page.ttlMs},"cacheScope":"${page.cacheScope}"`
-        answer({ result: encodeList(kind, page, modernMeta(info), members) })
+        answer({
+          result: encodeList(
+            kind,
+            page,
+            modernMeta(info),
+            members,
+            kind === 'tools' ? modernTool : undefined,
+          ),
+        })
       },
       thrown => answer(encodeModernFailure(envelope.method ?? '', asError(thrown), info)),
     )

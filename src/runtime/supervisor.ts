@@ -65,6 +65,10 @@ export class Supervisor {
     return this.#connection
   }
 
+  get state(): SuperviseState['kind'] {
+    return this.#machine.state.kind
+  }
+
   get inFlight(): number {
     return this.#connection?.inFlight ?? 0
   }

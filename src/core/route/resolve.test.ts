@@ -5,7 +5,7 @@ import { mergeCatalogs, publicName } from '../catalog/index.js'
 import { resolve, type Target } from './index.js'
 
 const ALL: Scope = { kind: 'all' }
-const look = (views: UpstreamView[], target: Target, scope = ALL) =>
+const look = (views: UpstreamView[], target: Target, scope: Scope = ALL) =>
   resolve(
     { version: 1, upstreams: new Map(views.map(each => [each.name, each])), catalog: mergeCatalogs(views) },
     scope,

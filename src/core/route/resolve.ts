@@ -49,9 +49,9 @@ function isUnknown(view: UpstreamView, kind: Kind): boolean {
   return catalog.state === 'unknown' || (catalog.state === 'failed' && catalog.items.length === 0)
 }
 
-/** On its way up: worth a short wait. */
+/** On its way up: worth a short wait. One that failed again and again is not; whoever wakes it may wait for it. */
 function isComing(view: UpstreamView): boolean {
-  if (view.state === 'starting' || view.state === 'idle') return true
+  if (view.state === 'idle' || (view.state === 'starting' && view.attempts <= 1)) return true
   return view.state === 'ready' && !view.settled
 }
 

@@ -106,3 +106,10 @@ export function retoken(params: Bytes, token: Bytes): Bytes {
 export function mentions(bytes: Bytes, text: string): boolean {
   return asBuffer(bytes).includes(text)
 }
+
+/** `execution` belonged to the tasks of the era before. */
+export function modernTool(tool: Bytes): Bytes {
+  if (!mentions(tool, '"execution"')) return tool
+  const object = objectAt(tool)
+  return member(object, 'execution') ? editObject(object, new Map([['execution', null]])) : tool
+}

@@ -59,6 +59,7 @@ class CallInFlight implements RunningCall {
   #attempt: RunningCall | null = null
   #stopWaiting: (() => void) | null = null
   #over = false
+  readonly #woken: string[] = []
 
   constructor(
     private readonly room: CallRoom,
@@ -105,10 +106,10 @@ class CallInFlight implements RunningCall {
 
   /** The name may belong to a server that is still starting: look again whenever something is known anew. */
   #waitForOwner(resolution: Extract<Resolution, { kind: 'undecided' }>, resolveBy: number): void {
-    for (const name of resolution.pending) this.room.supervisor(name)?.demand()
-    for (const name of resolution.unavailable) this.room.supervisor(name)?.demand()
+    for (const name of [...resolution.pending, ...resolution.unavailable]) this.#wake(name)
     const left = resolveBy - this.room.clock.now()
-    if (resolution.pending.length === 0 || left <= 0) {
+    const coming = resolution.pending.length > 0 || resolution.unavailable.some(name => this.#isWaking(name))
+    if (!coming || left <= 0) {
       const { upstreams } = this.room.store.current
       const views = [...resolution.pending, ...resolution.unavailable].flatMap(
         name => upstreams.get(name) ?? [],
@@ -116,6 +117,18 @@ class CallInFlight implements RunningCall {
       return this.#refuse(notFound(this.target, this.#unavailableErrors(views)))
     }
     this.#waitForCommit(left, () => this.#route(resolveBy))
+  }
+
+  /** A call may trigger a try; the one that did waits for it, the others are told the cause at once. */
+  #wake(name: string): void {
+    const supervisor = this.room.supervisor(name)
+    if (!supervisor || supervisor.state === 'starting') return
+    supervisor.demand()
+    if (supervisor.state === 'starting') this.#woken.push(name)
+  }
+
+  #isWaking(name: string): boolean {
+    return this.#woken.includes(name) && this.room.supervisor(name)?.state === 'starting'
   }
 
   #unavailableErrors(views: readonly UpstreamView[]): GatewayError[] {
@@ -143,14 +156,15 @@ class CallInFlight implements RunningCall {
     if (!supervisor) return this.#refuse(removed(owner.upstream))
     const connection = supervisor.connection
     if (connection) return this.#attemptOn(supervisor, connection, owner, done)
-    supervisor.demand()
+    this.#wake(owner.upstream)
     this.#waitForStart(supervisor, owner, done, this.room.clock.now() + START_HOLD_MS)
   }
 
   #waitForStart(supervisor: Supervisor, owner: Owner, done: (outcome: Outcome) => void, until: number): void {
     const view = supervisor.view()
     const left = until - this.room.clock.now()
-    if (view.state !== 'starting' || left <= 0) {
+    const worthIt = view.state === 'starting' && (view.attempts <= 1 || this.#isWaking(view.name))
+    if (!worthIt || left <= 0) {
       const error = unavailable(view, this.room.clock.wallTime())
       queueMicrotask(() => {
         if (!this.#over) done({ kind: 'never-sent', error })
