@@ -78,9 +78,11 @@ export class Supervisor {
     if (!this.spec.lazy) this.#feed({ kind: 'boot' })
   }
 
-  /** Somebody needs it now. */
-  demand(): void {
+  /** Somebody needs it now. @returns true when that began a try */
+  demand(): boolean {
+    const { epoch } = this.#machine
     this.#feed({ kind: 'demanded' })
+    return this.#machine.epoch !== epoch
   }
 
   /** A call could not even reach the server: the connection is worth nothing any more. */

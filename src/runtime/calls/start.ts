@@ -121,10 +121,7 @@ class CallInFlight implements RunningCall {
 
   /** A call may trigger a try; the one that did waits for it, the others are told the cause at once. */
   #wake(name: string): void {
-    const supervisor = this.room.supervisor(name)
-    if (!supervisor || supervisor.state === 'starting') return
-    supervisor.demand()
-    if (supervisor.state === 'starting') this.#woken.push(name)
+    if (this.room.supervisor(name)?.demand()) this.#woken.push(name)
   }
 
   #isWaking(name: string): boolean {
