@@ -108,12 +108,15 @@ export function createApp(options: AppOptions): App {
   })
 
   const shutDown = async () => {
+    // Timers of the gateway keep no process alive; the stop ladder must be climbed down to its end.
+    const alive = setInterval(() => undefined, 1_000)
     const closed = listener?.close()
     await runtime.drained(Math.max(0, settings.shutdownTimeoutMs - LADDER_MS))
     face.close()
     await runtime.stop()
     listener?.destroy()
     await closed
+    clearInterval(alive)
   }
 
   return {

@@ -60,8 +60,5 @@ export class LiveTable {
 }
 
 function hasSettled(app: App): boolean {
-  for (const view of app.runtime.snapshot.upstreams.values()) {
-    if (!view.settled && view.state !== 'idle') return false
-  }
-  return true
+  return [...app.runtime.snapshot.upstreams.values()].every(view => view.settled)
 }

@@ -37,7 +37,7 @@ async function show(
   const clear = options.watch && process.stdout.isTTY ? '\x1b[H\x1b[2J' : ''
   const table = renderTable(upstreams, painter(process.stdout), widthOf(process.stdout))
   const { version, url, pid, startedAt } = state.gateway
-  const head = `Holdfast ${version} at ${url ?? base}, pid ${pid}, up since ${startedAt.slice(0, 19).replace('T', ' ')}`
+  const head = `Holdfast ${version}  ${url ?? base}  pid ${pid}  since ${startedAt.slice(11, 19)}`
   print(`${clear}${options.quiet ? '' : `${head}\n\n`}${table.join('\n')}`)
   return upstreams
 }

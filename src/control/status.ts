@@ -83,7 +83,7 @@ export function describeUpstream(
     restarts: view.restarts,
     attempts: view.attempts,
     inFlight,
-    settled: view.settled || view.state === 'idle',
+    settled: view.settled,
   }
 }
 

@@ -32,6 +32,8 @@ const CHANGED: Readonly<Record<Kind, string>> = {
 export class LegacySession {
   readonly running = new SmallTable<JsonRpcId, RunningCall>()
   logLevel: string | null = null
+  /** Whether there is anything that this client could be asked. */
+  readonly canBeAsked: boolean
   /** Where notifications go that belong to no request; null while there is no such stream. */
   channel: ((message: Bytes) => void) | null = null
   readonly #asks = new Map<number, (reply: Reply) => void>()
@@ -46,16 +48,13 @@ export class LegacySession {
     readonly version: string,
     readonly capabilities: Bytes,
     readonly clientInfo: Bytes | undefined,
-  ) {}
+  ) {
+    const declared = objectAt(capabilities)
+    this.canBeAsked = Object.values(ASKABLE).some(key => member(declared, key) !== undefined)
+  }
 
   get busy(): boolean {
     return this.running.size > 0 || this.channel !== null
-  }
-
-  /** Whether there is anything that this client could be asked. */
-  get canBeAsked(): boolean {
-    const declared = objectAt(this.capabilities)
-    return Object.values(ASKABLE).some(key => member(declared, key) !== undefined)
   }
 
   /** From now on changed lists are told. */

@@ -42,7 +42,7 @@ export interface UpstreamView {
   readonly protocolVersion: string | null
   readonly serverInfo: { readonly name: string; readonly version: string } | null
   readonly instructions: string | null
-  /** True once a start has ended, well or not: lists need not wait for it any more. */
+  /** True once its first start has ended, well or not, or when none is due: lists need not wait for it. */
   readonly settled: boolean
   readonly unavailable: 'keep' | 'hide'
   readonly catalog: UpstreamCatalog

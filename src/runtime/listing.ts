@@ -75,8 +75,7 @@ export class Listing {
 
   #starting(scope: Scope): boolean {
     for (const view of this.room.store.current.upstreams.values()) {
-      const live = view.state === 'starting' || view.state === 'ready'
-      if (live && !view.settled && inScope(scope, view.name)) return true
+      if (!view.settled && inScope(scope, view.name)) return true
     }
     return false
   }

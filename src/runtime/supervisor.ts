@@ -11,6 +11,7 @@ import {
 } from '../core/supervise/index.js'
 import {
   type Bytes,
+  type CallContext,
   EMPTY_CATALOG,
   GatewayError,
   type LastError,
@@ -19,6 +20,7 @@ import {
 } from '../model/index.js'
 import { CatalogKeeper } from './catalog-keeper.js'
 import { asGatewayError, reasonOf } from './failures.js'
+import { LeasePool } from './lease-pool.js'
 import type { Connection, ConnectionEvents, Connector, Host, Timer } from './ports.js'
 import type { Store } from './store.js'
 
@@ -42,6 +44,7 @@ export class Supervisor {
   #since: number
   #settled = false
   readonly #catalog: CatalogKeeper
+  readonly #leases: LeasePool
 
   constructor(
     readonly spec: UpstreamSpec,
@@ -55,6 +58,10 @@ export class Supervisor {
     this.#catalog = new CatalogKeeper(spec, host.clock, {
       changed: () => this.#commit(),
       warning: message => events.warning(spec.name, message),
+    })
+    this.#leases = new LeasePool(connector, host.clock, {
+      violation: what => events.warning(spec.name, what),
+      stderr: line => events.stderr(spec.name, line),
     })
     if (!spec.enabled) this.#machine = { ...INITIAL, state: { kind: 'disabled' } }
     this.#settled = !spec.enabled
@@ -71,6 +78,11 @@ export class Supervisor {
 
   get inFlight(): number {
     return this.#connection?.inFlight ?? 0
+  }
+
+  /** The connection that suits a caller; a promise where it has to be opened first. */
+  connectionFor(base: Connection, context: CallContext): Connection | Promise<Connection> {
+    return this.#leases.acquire(base, context)
   }
 
   /** Starts it, unless it is lazy. */
@@ -98,7 +110,7 @@ export class Supervisor {
     this.#closing = connection
     this.#feed({ kind: 'stopped' })
     this.#catalog.stop()
-    await connection?.close()
+    await Promise.all([connection?.close(), this.#leases.close()])
     await this.#openAttempt
   }
 
@@ -108,6 +120,7 @@ export class Supervisor {
     this.#feed({ kind: 'stopped' })
     this.#catalog.stop()
     connection?.destroy(stopping(this.spec.name))
+    this.#leases.destroy(stopping(this.spec.name))
   }
 
   #openAttempt: Promise<void> = Promise.resolve()
@@ -188,6 +201,7 @@ export class Supervisor {
 
   #lose(epoch: number, error: GatewayError): void {
     this.#connection = null
+    this.#leases.destroy(error)
     this.#catalog.disconnected()
     this.#remember(error)
     this.#feed({ kind: 'closed', epoch, fault: faultOf(error) })
@@ -226,7 +240,7 @@ export class Supervisor {
       protocolVersion: connection?.protocolVersion ?? this.#previous()?.protocolVersion ?? null,
       serverInfo: connection?.serverInfo ?? this.#previous()?.serverInfo ?? null,
       instructions: connection?.instructions ?? this.#previous()?.instructions ?? null,
-      settled: this.#settled,
+      settled: this.#settled || (this.spec.lazy && state.kind === 'idle'),
       unavailable: this.spec.unavailable,
       catalog: this.#catalog?.current ?? EMPTY_CATALOG,
     }

@@ -175,7 +175,15 @@ class CallInFlight implements RunningCall {
     })
   }
 
-  #attemptOn(
+  #attemptOn(supervisor: Supervisor, base: Connection, owner: Owner, done: (outcome: Outcome) => void): void {
+    const suited = supervisor.connectionFor(base, this.call.context)
+    if (!(suited instanceof Promise)) return this.#attemptWith(supervisor, suited, owner, done)
+    void suited.then(connection => {
+      if (!this.#over) this.#attemptWith(supervisor, connection, owner, done)
+    })
+  }
+
+  #attemptWith(
     supervisor: Supervisor,
     connection: Connection,
     owner: Owner,
