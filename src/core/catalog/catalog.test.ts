@@ -122,7 +122,7 @@ describe('a filter', () => {
   })
 
   test('of many stars takes no exponential time', () => {
-    expect(matchesGlob('*a'.repeat(50), 'a'.repeat(5_000) + 'b')).toBe(false)
+    expect(matchesGlob('*a'.repeat(50), `${'a'.repeat(5_000)}b`)).toBe(false)
   })
 })
 
