@@ -6,6 +6,7 @@ import type { Readable, Writable } from 'node:stream'
 import type { ConfigReading } from './config/index.js'
 import { describeUpstream, type GatewayStatus, serveControl, type ToolListing } from './control/index.js'
 import { createGuard, createHttpFace, createStdioFace } from './downstream/index.js'
+import { holdProcess } from './hold.js'
 import { nodeHost } from './host/index.js'
 import { GatewayError, type Snapshot } from './model/index.js'
 import { type Log, StderrTails, TransitionLog } from './observe/index.js'
@@ -108,15 +109,12 @@ export function createApp(options: AppOptions): App {
   })
 
   const shutDown = async () => {
-    // Timers of the gateway keep no process alive; the stop ladder must be climbed down to its end.
-    const alive = setInterval(() => undefined, 1_000)
     const closed = listener?.close()
     await runtime.drained(Math.max(0, settings.shutdownTimeoutMs - LADDER_MS))
     face.close()
     await runtime.stop()
     listener?.destroy()
     await closed
-    clearInterval(alive)
   }
 
   return {
@@ -138,7 +136,7 @@ export function createApp(options: AppOptions): App {
     },
     onCommit: handle => runtime.store.onCommit(handle),
     close: () => {
-      closing ??= shutDown()
+      closing ??= holdProcess(shutDown())
       return closing
     },
     kill: () => {

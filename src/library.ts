@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type App, createApp } from './app.js'
 import { type ConfigReading, loadConfig, readConfigObject, renderFaults } from './config/index.js'
 import type { GatewayStatus, UpstreamStatus } from './control/index.js'
+import { holdProcess } from './hold.js'
 import { type Bytes, type Call, GatewayError, type Outcome, type Scope } from './model/index.js'
 import type { Log } from './observe/index.js'
 import { json, objectAt } from './wire/index.js'
@@ -120,7 +121,11 @@ class LibraryGateway implements Gateway {
     return { url: `${listener.url}/mcp`, port: listener.port }
   }
 
-  async listTools() {
+  listTools() {
+    return holdProcess(this.#listTools())
+  }
+
+  async #listTools() {
     const core = this.#start().runtime
     const tools: Result[] = []
     let cursor: string | null = null
@@ -160,7 +165,7 @@ class LibraryGateway implements Gateway {
   }
 
   async catalog() {
-    const { servers, tools, unavailable } = await this.#start().tools()
+    const { servers, tools, unavailable } = await holdProcess(this.#start().tools())
     return { servers, unavailable, tools: tools.map(({ server, tool }) => ({ server, tool: parse(tool) })) }
   }
 
@@ -197,18 +202,20 @@ class LibraryGateway implements Gateway {
         ...(onProgress ? { onProgress: (bytes: Bytes) => onProgress(parse(bytes) as never) } : {}),
       },
     }
-    return new Promise((resolve, reject) => {
-      signal?.throwIfAborted()
-      const abort = () => {
-        running.cancel('the caller aborted')
-        reject(signal?.reason)
-      }
-      const running = core.call(call, outcome => {
-        signal?.removeEventListener('abort', abort)
-        settle(outcome, resolve, reject)
-      })
-      signal?.addEventListener('abort', abort, { once: true })
-    })
+    return holdProcess(
+      new Promise((resolve, reject) => {
+        signal?.throwIfAborted()
+        const abort = () => {
+          running.cancel('the caller aborted')
+          reject(signal?.reason)
+        }
+        const running = core.call(call, outcome => {
+          signal?.removeEventListener('abort', abort)
+          settle(outcome, resolve, reject)
+        })
+        signal?.addEventListener('abort', abort, { once: true })
+      }),
+    )
   }
 }
 

@@ -23,6 +23,7 @@ const EVERYWHERE = new Set(['app', 'index', 'library', 'cli'])
 const ROOT_EDGES: Readonly<Record<string, readonly string[]>> = {
   server: ['model'],
   version: [],
+  hold: [],
 }
 
 interface Import {
