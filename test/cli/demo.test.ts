@@ -1,0 +1,84 @@
+import { spawn } from 'node:child_process'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { ensureBuilt, ROOT } from '../kit/build.js'
+import { connectV1Http } from '../kit/clients.js'
+import { startFake } from '../kit/fake-mcp.js'
+import { gatewayEnvironment, startGateway } from '../kit/gateway.js'
+import { blackHole, closedPort } from '../kit/ports.js'
+import { markedEnvironment } from '../kit/processes.js'
+import { freshFolder } from '../kit/run-folder.js'
+
+describe('the demo', () => {
+  test('shows what is up, and what is down and why', async () => {
+    await ensureBuilt()
+    const env = gatewayEnvironment({ DEMO_MEMORY_FILE: join(freshFolder('demo'), 'memory.jsonl') })
+    const demo = spawn(process.execPath, [join(ROOT, 'examples/demo.mjs'), '--port', '0'], { env })
+    try {
+      let shown = ''
+      await new Promise<void>((resolve, reject) => {
+        demo.stdout.setEncoding('utf8').on('data', (text: string) => {
+          shown += text
+          if (/✗ crashing .*\n/.test(shown)) resolve()
+        })
+        demo.once('exit', code => reject(new Error(`the demo ended with code ${code}: ${shown}`)))
+      })
+      expect(shown).toMatch(/Holdfast is listening on http:\/\/127\.0\.0\.1:\d+\/mcp/)
+      for (const name of ['everything', 'remote', 'files', 'memory'])
+        expect(shown).toMatch(new RegExp(`● ${name} +ready +\\d+ tools`))
+      expect(shown).toMatch(/✗ closed +backoff +connection refused by 127\.0\.0\.1:9/)
+      expect(shown).toMatch(/✗ crashing +backoff +exited with code 1: no database configured/)
+    } finally {
+      const ended = new Promise(resolve => demo.once('exit', resolve))
+      demo.kill('SIGTERM')
+      await ended
+    }
+  }, 40_000)
+})
+
+describe('the first list after the process started', () => {
+  const node = (code: string) => ({ command: process.execPath, args: ['-e', code], env: markedEnvironment() })
+
+  test('comes within a second, with servers that hang, refuse and crash, and later takes as long as without them', async () => {
+    const hole = await blackHole()
+    const fake = await startFake({ transport: 'http', script: { builtins: ['echo'] } })
+    try {
+      const good = { fake: fake.entry }
+      const bad = {
+        hung: { type: 'http', url: hole.url },
+        silent: node('setInterval(() => {}, 1000)'),
+        refused: { type: 'http', url: `http://127.0.0.1:${await closedPort()}/mcp` },
+        crashing: node('process.exit(1)'),
+      }
+      const spawned = performance.now()
+      const gateway = await startGateway({ mcpServers: { ...bad, ...good } })
+      const client = await connectV1Http(gateway.url)
+      const { tools, _meta } = await client.listTools()
+      const firstMs = performance.now() - spawned
+      expect(tools.map(tool => tool.name)).toEqual(['fake__echo'])
+      const missing = _meta?.['dev.holdfast/unavailable'] as { upstream: string }[]
+      expect(missing.map(entry => entry.upstream)).toEqual(['hung', 'silent', 'refused', 'crashing'])
+      // A second on an idle machine; the tests share two cores with others.
+      expect(firstMs).toBeLessThan(2_000)
+      const plain = await startGateway({ mcpServers: good })
+      const other = await connectV1Http(plain.url)
+      await plain.settled()
+      const time = async (each: typeof client) => {
+        const started = performance.now()
+        for (let i = 0; i < 50; i += 1) await each.listTools()
+        return performance.now() - started
+      }
+      await time(other)
+      const rounds = []
+      for (let round = 0; round < 5; round += 1) rounds.push((await time(client)) / (await time(other)))
+      rounds.sort((a, b) => a - b)
+      // The list itself is a little longer: it names four servers.
+      expect(rounds[2]).toBeLessThan(2)
+      await Promise.all([client.close(), other.close()])
+      await Promise.all([gateway.stop(), plain.stop()])
+    } finally {
+      await fake.stop()
+      await hole.close()
+    }
+  }, 60_000)
+})
