@@ -45,58 +45,81 @@ function byteOrderMark(bytes: Bytes): number {
   return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0
 }
 
-/** The members that mean something; two of a kind could be read differently by two parsers. */
-interface Found {
-  jsonrpc: Member | null
-  id: Member | null
-  method: Member | null
-  params: Member | null
-  result: Member | null
-  error: Member | null
-}
-
+/** Explicit fields and cases: a look-up by key would be the slowest part of reading a small message. */
 function readEnvelope(bytes: Bytes, members: readonly Member[]): Envelope {
-  const found: Found = { jsonrpc: null, id: null, method: null, params: null, result: null, error: null }
+  let version: Member | null = null
+  let idMember: Member | null = null
+  let method: Member | null = null
+  let params: Member | null = null
+  let result: Member | null = null
+  let error: Member | null = null
   let id: JsonRpcId | null = null
   for (const member of members) {
     switch (member.key) {
-      case 'id':
-        id = readId(bytes, member)
-        if (found.id) throw duplicate(member, id)
-        found.id = member
-        break
       case 'jsonrpc':
+        version = once(version, member, id)
+        break
+      case 'id':
+        idMember = once(idMember, member, id)
+        id = readId(bytes, member)
+        break
       case 'method':
+        method = once(method, member, id)
+        break
       case 'params':
+        params = once(params, member, id)
+        break
       case 'result':
+        result = once(result, member, id)
+        break
       case 'error':
-        if (found[member.key]) throw duplicate(member, id)
-        found[member.key] = member
+        error = once(error, member, id)
     }
   }
-  const { method, result, error } = found
-  if (!found.jsonrpc || stringAt(bytes, found.jsonrpc) !== '2.0')
+  if (!version || stringAt(bytes, version) !== '2.0')
     throw invalid('The message must say "jsonrpc":"2.0".', id)
-  if (found.id && id === null && typeAt(bytes, found.id) !== 'null') throw invalid(ID_RULE, id)
-  if (method) {
-    if (result || error) throw invalid('A message with a method cannot have a result or an error.', id)
-    return readCall(bytes, id, found.id, method, found.params)
-  }
+  if (idMember && id === null && typeAt(bytes, idMember) !== 'null') throw invalid(ID_RULE, id)
+  if (!method) return readAnswer(bytes, id, idMember, result, error)
+  if (result || error) throw invalid('A message with a method cannot have a result or an error.', id)
+  return readCall(bytes, id, idMember, method, params)
+}
+
+/** Two members of one name could be read differently by two parsers. */
+function once(before: Member | null, member: Member, id: JsonRpcId | null, where = 'The message'): Member {
+  if (before) throw invalid(`${where} has two members "${member.key}".`, id)
+  return member
+}
+
+function readAnswer(
+  bytes: Bytes,
+  id: JsonRpcId | null,
+  idSpan: Member | null,
+  result: Member | null,
+  error: Member | null,
+): Envelope {
   if (result && error) throw invalid('An answer cannot have both a result and an error.', id)
   if (!result && !error) throw invalid('The message has neither a method nor a result nor an error.', id)
-  if (!found.id || (result && id === null)) throw invalid('An answer must carry the id of its request.', id)
-  return { ...NO_CALL, bytes, kind: result ? 'result' : 'error', id, idSpan: found.id, result, error }
+  if (!idSpan || (result && id === null)) throw invalid('An answer must carry the id of its request.', id)
+  const kind = result ? 'result' : 'error'
+  return {
+    bytes,
+    kind,
+    id,
+    idSpan,
+    method: null,
+    params: null,
+    result,
+    error,
+    meta: null,
+    name: null,
+    uri: null,
+  }
 }
 
 function invalid(message: string, id: JsonRpcId | null): WireError {
   return new WireError(-32600, message, id)
 }
 
-function duplicate({ key }: Member, id: JsonRpcId | null): WireError {
-  return invalid(`The message has two members "${key}".`, id)
-}
-
-const NO_CALL = { method: null, params: null, meta: null, name: null, uri: null }
 const ID_RULE = `An id must be a whole number or a string of at most ${LIMITS.idBytes} bytes.`
 
 /** Null for JSON null and for anything that cannot be an id. */
@@ -117,42 +140,54 @@ function readCall(
   const method = stringAt(bytes, methodMember)
   if (method === undefined) throw invalid('The method must be a string.', id)
   if (idMember && id === null) throw invalid(ID_RULE, id)
-  const kind = idMember ? 'request' : 'notification'
-  const base = { bytes, kind, id, idSpan: idMember, method, result: null, error: null } as const
-  if (!paramsMember) return { ...base, params: null, meta: null, name: null, uri: null }
-  if (bytes[paramsMember.start] !== OPEN_OBJECT) throw invalid('params must be an object.', id)
-  const params = objectAt(bytes, paramsMember)
-  const { name, uri, meta } = readNamed(params, id)
-  if (meta && bytes[meta.start] !== OPEN_OBJECT) throw invalid('params._meta must be an object.', id)
-  return {
-    ...base,
-    params,
-    meta: meta && objectAt(bytes, meta),
-    name: name && (stringAt(bytes, name) ?? null),
-    uri: uri && (stringAt(bytes, uri) ?? null),
+  const envelope: Mutable<Envelope> = {
+    bytes,
+    kind: idMember ? 'request' : 'notification',
+    id,
+    idSpan: idMember,
+    method,
+    params: null,
+    result: null,
+    error: null,
+    meta: null,
+    name: null,
+    uri: null,
   }
+  if (!paramsMember) return envelope
+  if (bytes[paramsMember.start] !== OPEN_OBJECT) throw invalid('params must be an object.', id)
+  envelope.params = objectAt(bytes, paramsMember)
+  readParams(envelope, envelope.params)
+  return envelope
 }
 
-interface Named {
-  name: Member | null
-  uri: Member | null
-  _meta: Member | null
-  arguments: Member | null
-}
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
-function readNamed({ members }: ObjectSlice, id: JsonRpcId | null) {
-  const named: Named = { name: null, uri: null, _meta: null, arguments: null }
+function readParams(envelope: Mutable<Envelope>, { members }: ObjectSlice): void {
+  const { bytes, id } = envelope
+  let name: Member | null = null
+  let uri: Member | null = null
+  let meta: Member | null = null
+  let args: Member | null = null
   for (const member of members) {
     switch (member.key) {
       case 'name':
+        name = once(name, member, id, 'params')
+        break
       case 'uri':
+        uri = once(uri, member, id, 'params')
+        break
       case '_meta':
+        meta = once(meta, member, id, 'params')
+        break
       case 'arguments':
-        if (named[member.key]) throw invalid(`params has two members "${member.key}".`, id)
-        named[member.key] = member
+        args = once(args, member, id, 'params')
     }
   }
-  return { name: named.name, uri: named.uri, meta: named._meta }
+  if (name) envelope.name = stringAt(bytes, name) ?? null
+  if (uri) envelope.uri = stringAt(bytes, uri) ?? null
+  if (!meta) return
+  if (bytes[meta.start] !== OPEN_OBJECT) throw invalid('params._meta must be an object.', id)
+  envelope.meta = objectAt(bytes, meta)
 }
 
 /** True when the first byte that is not white space opens an array. */
