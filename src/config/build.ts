@@ -1,12 +1,9 @@
-import { basename, isAbsolute, resolve } from 'node:path'
+import { basename } from 'node:path'
 import type { HttpSpec, StdioSpec, Timeouts, UpstreamSpec } from '../model/index.js'
 import { parseDuration } from './durations.js'
-import type { Path } from './faults.js'
-import { type Environment, expand } from './interpolate.js'
 import type { ReadingContext } from './read.js'
 import type { HoldfastOptions, ServerEntry, ServerOptions } from './schema.js'
-
-type Report = (path: Path, message: string, fix: string) => void
+import { httpSpec, type Report, stdioSpec, URL_KEYS } from './transports.js'
 
 /** Programs that download before they start: their first start may take minutes. */
 const LAUNCHERS = new Set([
@@ -55,8 +52,6 @@ export function buildSpec(
   }
 }
 
-const URL_KEYS = ['url', 'serverUrl', 'httpUrl'] as const
-
 /** True = stdio, false = remote, null = cannot be told. */
 function checkKind(raw: Readonly<Record<string, unknown>>, report: Report): boolean | null {
   const hasCommand = raw['command'] !== undefined
@@ -74,96 +69,27 @@ function checkKind(raw: Readonly<Record<string, unknown>>, report: Report): bool
     report([], 'has neither "command" nor "url"', 'add "command" for a program, or "url" for a remote server')
     return null
   }
-  const type = raw['type'] ?? raw['transport']
-  const key = raw['type'] === undefined ? 'transport' : 'type'
-  if (typeof type === 'string' && hasCommand !== (type === 'stdio')) {
-    const has = hasCommand ? '"command"' : `"${first}"`
-    report([key], `"${type}" does not go with ${has}`, `remove "${key}", or the key that does not fit`)
-    return null
-  }
-  return hasCommand
+  return checkType(raw, hasCommand ? 'command' : (first ?? 'url'), report) ? hasCommand : null
 }
 
-function stdioSpec(entry: ServerEntry, context: ReadingContext, report: Report): StdioSpec {
-  const text = expander(context.env, report)
-  if (entry.headers) report(['headers'], 'has no meaning for a program', 'remove it')
-  const command = text(['command'], entry.command ?? '')
-  const cwd = entry.cwd === undefined ? undefined : resolve(context.baseDir, text(['cwd'], entry.cwd))
-  const isRelative = command.includes('/') && !isAbsolute(command)
-  return {
-    kind: 'stdio',
-    command: isRelative ? resolve(context.baseDir, command) : command,
-    args: (entry.args ?? []).map((arg, index) => text(['args', index], arg)),
-    env: mapValues(entry.env ?? {}, (key, value) => text(['env', key], value)),
-    ...(cwd === undefined ? {} : { cwd }),
+/** Whether `type` and `transport` agree with each other and with the key that says where the server is. */
+function checkType(raw: Readonly<Record<string, unknown>>, where: string, report: Report): boolean {
+  const type = raw['type']
+  const transport = raw['transport']
+  if (typeof type === 'string' && typeof transport === 'string' && family(type) !== family(transport)) {
+    report(['transport'], `"${transport}" contradicts "type": "${type}"`, 'keep one of the two')
+    return false
   }
+  const key = type === undefined ? 'transport' : 'type'
+  const said = type ?? transport
+  if (typeof said !== 'string' || (where === 'command') === (said === 'stdio')) return true
+  report([key], `"${said}" does not go with "${where}"`, `remove "${key}", or the key that does not fit`)
+  return false
 }
 
-function httpSpec(entry: ServerEntry, context: ReadingContext, report: Report): HttpSpec | null {
-  const text = expander(context.env, report)
-  for (const key of ['args', 'env', 'cwd'] as const) {
-    if (entry[key] !== undefined) report([key], 'has no meaning for a remote server', 'remove it')
-  }
-  const urlKey = URL_KEYS.find(key => entry[key] !== undefined) ?? 'url'
-  const url = checkUrl(text([urlKey], entry[urlKey] ?? ''), [urlKey], report)
-  const headers = mapValues(entry.headers ?? {}, (key, value) => {
-    const expanded = text(['headers', key], value)
-    checkHeader(key, expanded, report)
-    return expanded
-  })
-  if (url === null) return null
-  const type = entry.type ?? entry.transport
-  return { kind: type === 'sse' ? 'sse' : type === undefined ? 'auto' : 'http', url, headers }
-}
-
-/** Expands variables; what is unset is named with server, key and variable. */
-function expander(env: Environment, report: Report): (path: Path, text: string) => string {
-  return (path, text) => {
-    const { text: expanded, problems } = expand(text, env)
-    for (const problem of problems) {
-      if (problem.kind === 'unset') {
-        const { variable } = problem
-        report(
-          path,
-          `the variable ${variable} is not set`,
-          `set ${variable}, or write \${${variable}:-default}`,
-        )
-      } else {
-        report(path, `${problem.text} cannot be expanded here`, 'use ${VAR} or ${VAR:-default}')
-      }
-    }
-    return expanded
-  }
-}
-
-function checkUrl(text: string, path: Path, report: Report): string | null {
-  if (text === '') return null
-  if (!URL.canParse(text)) {
-    report(path, 'is not a URL', 'write it as http://host:port/path')
-    return null
-  }
-  const url = new URL(text)
-  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
-    report(path, `must start with http:// or https://, not ${url.protocol}`, 'use an http(s) address')
-  } else if (url.hash !== '') {
-    report(path, 'must not have a fragment (#...)', 'remove the fragment')
-  } else if (url.username !== '' || url.password !== '') {
-    report(
-      path,
-      'must not hold a user name or password',
-      'move them to "headers": { "Authorization": "..." }',
-    )
-  }
-  return url.href
-}
-
-function checkHeader(name: string, value: string, report: Report): void {
-  const path: Path = ['headers', name]
-  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) report(path, 'is not a valid header name', 'rename it')
-  else if (value.trim() === '') report(path, 'is empty', 'give it a value, or remove it')
-  else if (/[^\t\x20-\x7e\x80-\xff]/.test(value)) {
-    report(path, 'holds characters that a header cannot have', 'remove line breaks and control characters')
-  }
+/** `streamable-http` and `streamableHttp` are other spellings of `http`. */
+function family(type: string): string {
+  return /^streamable-?http$/i.test(type) ? 'http' : type
 }
 
 function timeoutsFrom(
@@ -188,11 +114,4 @@ function timeoutsFrom(
 function defaultStart(transport: StdioSpec | HttpSpec): number {
   if (transport.kind !== 'stdio') return 20_000
   return LAUNCHERS.has(basename(transport.command).replace(/\.(cmd|exe)$/, '')) ? 180_000 : 60_000
-}
-
-function mapValues(
-  record: Readonly<Record<string, string>>,
-  change: (key: string, value: string) => string,
-): Record<string, string> {
-  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, change(key, value)]))
 }

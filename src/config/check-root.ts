@@ -1,6 +1,7 @@
 import { explainIssues } from './explain.js'
 import { type Fault, type Path, pathText } from './faults.js'
-import type { Parsed } from './parse.js'
+import { judgeRootKey } from './foreign-keys.js'
+import type { Parsed } from './parsed.js'
 import { type HoldfastOptions, holdfastSchema } from './schema.js'
 import { isObject, typeName } from './types.js'
 
@@ -10,10 +11,6 @@ export interface Root {
   readonly servers: Readonly<Record<string, unknown>>
   readonly holdfast: HoldfastOptions
 }
-
-/** Top-level keys of other clients' files. */
-const FOREIGN = new Set(['inputs', '$schema'])
-const OURS = new Set(['mcpServers', 'servers', 'holdfast'])
 
 /** Checks everything above the entries; null when there is nothing to go on with. */
 export function checkRoot(parsed: Parsed, faults: Fault[]): Root | null {
@@ -25,9 +22,8 @@ export function checkRoot(parsed: Parsed, faults: Fault[]): Root | null {
     return null
   }
   for (const key of Object.keys(root)) {
-    if (!OURS.has(key) && !FOREIGN.has(key)) {
-      report([key], 'is not used by Holdfast', 'remove it, or leave it for other clients', 'warning')
-    }
+    const finding = judgeRootKey(key)
+    if (finding) report([key], finding.message, finding.fix, finding.severity)
   }
   const holdfast = checkHoldfast(root['holdfast'], parsed, faults)
   const both = root['mcpServers'] !== undefined && root['servers'] !== undefined

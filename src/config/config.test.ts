@@ -274,6 +274,7 @@ describe('a config with', () => {
     expect(specOf(reading).name).toBe('a')
     expect(reading.faults.map(fault => [fault.severity, fault.key])).toEqual([
       ['warning', 'theme'],
+      ['warning', 'servers.a.autoApprove'],
       ['warning', 'servers.a.mystery'],
     ])
   })

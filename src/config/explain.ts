@@ -1,6 +1,6 @@
 import type { z } from 'zod'
 import { type Fault, type Path, pathText } from './faults.js'
-import type { Parsed } from './parse.js'
+import type { Parsed } from './parsed.js'
 import { holdfastSchema, NOT_YET, serverSchema } from './schema.js'
 import { nearestKey } from './suggest.js'
 import { typeName } from './types.js'
@@ -64,59 +64,64 @@ function unwrap(schema: unknown): unknown {
 function explainOne(issue: Issue, context: ExplainContext): Fault {
   const path = plain(issue.path)
   const got = valueAt(context.value, path)
+  const make = (message: string, fix: string) => makeFault(path, context, message, fix)
   switch (issue.code) {
     case 'invalid_type': {
-      const expected = EXPECTED[issue.expected] ?? `a ${issue.expected}`
-      const example = EXAMPLES[String(path.findLast(part => typeof part === 'string'))]
-      return makeFault(
-        path,
-        context,
-        `must be ${expected}, not ${typeName(got)}`,
-        example ?? `write ${expected}`,
-      )
+      const expected = EXPECTED.get(issue.expected) ?? `a ${issue.expected}`
+      return make(`must be ${expected}, not ${gotText(got)}`, fixFor(path, context) ?? `write ${expected}`)
     }
     case 'invalid_value': {
+      if (context.server === undefined && path[0] === 'auth')
+        return make('this mode is not supported by this version of Holdfast', 'use "none"')
       const allowed = issue.values.map(value => JSON.stringify(value)).join(', ')
-      if (context.base.includes('auth') || path.includes('auth')) {
-        return makeFault(
-          path,
-          context,
-          'this mode is not supported by this version of Holdfast',
-          'use "none"',
-        )
-      }
-      return makeFault(path, context, `must be one of ${allowed}`, `use one of ${allowed}`)
+      return make(`must be one of ${allowed}`, `use one of ${allowed}`)
     }
     case 'too_small':
+      return issue.origin === 'string'
+        ? make('must not be empty', 'give it a value, or remove it')
+        : make(`must be at least ${issue.minimum}`, 'choose a value inside the range')
     case 'too_big':
-      return makeFault(path, context, rangeMessage(issue), 'choose a value inside the range')
+      return make(`must be at most ${issue.maximum}`, 'choose a value inside the range')
     default:
-      return makeFault(path, context, issue.message, 'change it to the form that is named')
+      return make(issue.message, fixFor(path, context) ?? 'change it to the form that is named')
   }
 }
 
-const EXPECTED: Readonly<Record<string, string>> = {
-  array: 'a list',
-  object: 'an object',
-  record: 'an object of strings',
-  string: 'a string',
-  boolean: 'true or false',
-  int: 'a whole number',
-  number: 'a number',
+/** Numbers are told apart, as "must be a whole number, not a number" helps nobody. */
+function gotText(got: unknown): string {
+  if (typeof got !== 'number') return typeName(got)
+  if (!Number.isFinite(got)) return 'an infinite or undefined number'
+  return Number.isInteger(got) ? 'a number' : 'a number with a fraction'
 }
 
-const EXAMPLES: Readonly<Record<string, string>> = {
-  args: 'write "args": ["first", "second"], every element in quotes',
-  env: 'write "env": { "NAME": "value" }, every value in quotes',
-  headers: 'write "headers": { "Name": "value" }, every value in quotes',
-  command: 'write the program alone, and its arguments in "args"',
-}
+const EXPECTED = new Map<string, string>([
+  ['array', 'a list'],
+  ['object', 'an object'],
+  ['record', 'an object of strings'],
+  ['string', 'a string'],
+  ['boolean', 'true or false'],
+  ['int', 'a whole number'],
+  ['number', 'a number'],
+])
 
-function rangeMessage(issue: Issue): string {
-  if (issue.code === 'too_small') {
-    return issue.origin === 'string' ? 'must not be empty' : `must be at least ${issue.minimum}`
-  }
-  return issue.code === 'too_big' ? `must be at most ${issue.maximum}` : issue.message
+/** By the key of the entry: below it come names that the user chose. */
+const ENTRY_FIXES = new Map([
+  ['args', 'write "args": ["first", "second"], every element in quotes'],
+  ['env', 'write "env": { "NAME": "value" }, every value in quotes'],
+  ['headers', 'write "headers": { "Name": "value" }, every value in quotes'],
+  ['command', 'write the program alone, and its arguments in "args"'],
+])
+
+const OPTION_FIXES = new Map([
+  ['era', 'write "auto", or remove it'],
+  ['prefix', 'write for example "files", or "" for no prefix'],
+])
+
+function fixFor(path: Path, context: ExplainContext): string | undefined {
+  const [first] = path
+  const last = String(path.at(-1))
+  if (context.server !== undefined && first !== 'holdfast') return ENTRY_FIXES.get(String(first))
+  return last.endsWith('Timeout') ? 'write for example "30s"' : OPTION_FIXES.get(last)
 }
 
 function plain(path: readonly PropertyKey[]): (string | number)[] {

@@ -3,7 +3,12 @@ export type Environment = Readonly<Record<string, string | undefined>>
 /** What stopped an expansion, without any value. */
 export type Problem =
   | { readonly kind: 'unset'; readonly variable: string }
-  | { readonly kind: 'unsupported'; readonly text: string }
+  /** A placeholder that only the client it was written for can fill in. */
+  | { readonly kind: 'foreign'; readonly text: string }
+  /** Not repeated in messages: what stands between the braces may be a piece of a secret. */
+  | { readonly kind: 'malformed' }
+  | { readonly kind: 'nested' }
+  | { readonly kind: 'unclosed' }
 
 export interface Expansion {
   readonly text: string
@@ -11,25 +16,55 @@ export interface Expansion {
 }
 
 /** `$${` is a literal `${`; `${VAR}`, `${VAR:-default}`, and `${env:VAR}` as VS Code writes it. */
-const REFERENCE = /\$\$\{|\$\{([^}]*)\}/g
+const REFERENCE = /\$\$\{|\$\{([^}]*)(\})?/g
 const VARIABLE = /^(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([\s\S]*))?$/
+const FOREIGN =
+  /^(?:(?:input|command|config):[\w.-]*|workspaceFolder(?::[\w.-]*)?|workspaceFolderBasename|userHome|pathSeparator|\/)$/
 
 export function expand(text: string, env: Environment): Expansion {
   const problems: Problem[] = []
-  const expanded = text.replace(REFERENCE, (whole: string, inner: string | undefined) => {
+  const expanded = text.replace(REFERENCE, (whole: string, inner: string | undefined, close?: string) => {
     if (inner === undefined) return '${'
-    const match = VARIABLE.exec(inner)
-    if (!match) {
-      problems.push({ kind: 'unsupported', text: whole })
-      return ''
-    }
-    const [, variable = '', fallback] = match
-    // As in a shell: an empty variable takes the default too.
-    const value = env[variable]
-    if (value !== undefined && (value !== '' || fallback === undefined)) return value
-    if (fallback !== undefined) return fallback
-    problems.push({ kind: 'unset', variable })
-    return ''
+    const found = close === undefined ? ({ kind: 'unclosed' } as const) : resolve(inner, env)
+    if (typeof found === 'string') return found
+    problems.push(found)
+    return whole
   })
   return { text: expanded, problems }
+}
+
+function resolve(inner: string, env: Environment): string | Problem {
+  if (inner.includes('${')) return { kind: 'nested' }
+  if (FOREIGN.test(inner)) return { kind: 'foreign', text: `\${${inner}}` }
+  const match = VARIABLE.exec(inner)
+  if (!match) return { kind: 'malformed' }
+  const [, variable = '', fallback] = match
+  // `process.env.constructor` is a function.
+  const value = Object.hasOwn(env, variable) ? env[variable] : undefined
+  // As in a shell: an empty variable takes the default too.
+  if (value !== undefined && (value !== '' || fallback === undefined)) return value
+  return fallback ?? { kind: 'unset', variable }
+}
+
+/** A problem as a message and a fix. */
+export function describeProblem(problem: Problem): { readonly message: string; readonly fix: string } {
+  const literal = 'write $${ for a literal "${"'
+  switch (problem.kind) {
+    case 'unset': {
+      const { variable } = problem
+      const fix = `set ${variable}, or write \${${variable}:-default}`
+      return { message: `the variable ${variable} is not set`, fix }
+    }
+    case 'foreign':
+      return {
+        message: `${problem.text} cannot be expanded here; only the editor it was written for knows it`,
+        fix: 'write the value itself, or use ${VAR} or ${VAR:-default}',
+      }
+    case 'malformed':
+      return { message: 'holds a "${...}" that names no variable', fix: `use \${VAR}, or ${literal}` }
+    case 'nested':
+      return { message: 'holds a "${" inside another', fix: `use a plain default, or ${literal}` }
+    case 'unclosed':
+      return { message: 'holds a "${" without its "}"', fix: `close it, or ${literal}` }
+  }
 }

@@ -6,19 +6,53 @@ import { type ConfigReading, readConfig, unusable } from './read.js'
 
 const MAX_BYTES = 10 * 1024 * 1024
 
+export interface LoadOptions {
+  readonly env: Environment
+  /** Instead of the file system. Rejects as `fs.readFile` does. */
+  readonly readFile?: (path: string) => Promise<Uint8Array>
+}
+
 /** Reads a config file. Never rejects: what is wrong with the file is a fault like any other. */
 export async function loadConfig(
   path: string,
-  { env }: { readonly env: Environment },
+  { env, readFile: read = readSmallFile }: LoadOptions,
 ): Promise<ConfigReading> {
+  let bytes: Uint8Array
   try {
-    const { size } = await stat(path)
-    if (size > MAX_BYTES) return unusable(`the file has ${size} bytes`, `keep it under ${MAX_BYTES} bytes`)
-    const text = await readFile(path, 'utf8')
-    if (text.trim() === '') return unusable('the file is empty', 'put an "mcpServers" object into it')
-    return readConfig(text, { dialect: dialectOf(path), env, baseDir: dirname(path) })
+    bytes = await read(path)
   } catch (thrown) {
+    if (thrown instanceof TooLarge) return tooLarge(thrown.size)
     return unreadable(path, thrown as NodeJS.ErrnoException)
+  }
+  if (bytes.byteLength > MAX_BYTES) return tooLarge(bytes.byteLength)
+  const text = decode(bytes)
+  if (text === null) return unusable('the file is not UTF-8 text', 'save it as UTF-8')
+  if (text.trim() === '') return unusable('the file is empty', 'put an "mcpServers" object into it')
+  return readConfig(text, { dialect: dialectOf(path), env, baseDir: dirname(path) })
+}
+
+class TooLarge extends Error {
+  constructor(readonly size: number) {
+    super(`${size} bytes`)
+  }
+}
+
+/** Asks for the size first: a file of gigabytes must not be read to be refused. */
+async function readSmallFile(path: string): Promise<Uint8Array> {
+  const { size } = await stat(path)
+  if (size > MAX_BYTES) throw new TooLarge(size)
+  return readFile(path)
+}
+
+function tooLarge(size: number): ConfigReading {
+  return unusable(`the file has ${size} bytes`, `keep it under ${MAX_BYTES} bytes`)
+}
+
+function decode(bytes: Uint8Array): string | null {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    return null
   }
 }
 

@@ -3,16 +3,12 @@ import { buildSpec } from './build.js'
 import type { Root } from './check-root.js'
 import { explainIssues } from './explain.js'
 import { type Fault, type Path, pathText } from './faults.js'
-import type { Parsed } from './parse.js'
+import { judgeEntryKey } from './foreign-keys.js'
+import type { Parsed } from './parsed.js'
 import type { ReadingContext } from './read.js'
-import { SERVER_KEYS, type ServerEntry, serverSchema } from './schema.js'
+import { prefixSchema, type ServerEntry, serverSchema } from './schema.js'
 import { isObject, typeName } from './types.js'
 
-/** Keys of other clients that change nothing here. */
-const FOREIGN = new Set(
-  `alwaysAllow autoApprove timeout description name icon icons gallery version trust tools disabledTools
-   autoStart dev iconUrl enabled id includeTools excludeTools`.split(/\s+/),
-)
 const RESERVED = new Set(['__proto__', 'constructor', 'prototype'])
 
 /** Every entry as a spec: a working one, or one that says what is wrong with it. */
@@ -22,7 +18,8 @@ export function readServers(
   context: ReadingContext,
   faults: Fault[],
 ): (UpstreamSpec | MisconfiguredSpec)[] {
-  return Object.keys(root.servers).map(name => {
+  const names = parsed.keysOf([root.serversKey]) ?? Object.keys(root.servers)
+  return names.map(name => {
     const path: Path = [root.serversKey, name]
     const own: Fault[] = parsed.faults.filter(fault => fault.server === name)
     const found: Fault[] = []
@@ -37,14 +34,14 @@ export function readServers(
 function problemOf(errors: readonly Fault[]): string {
   const [first] = errors
   if (!first) return 'its entry cannot be used'
-  const key = first.key.replace(/^(mcpServers|servers)\.?(\["[^"]*"\]|[^.[]+)\.?/, '')
+  const key = first.key.replace(/^\w+\.?(?:\["(?:[^"\\]|\\.)*"\]|[^.[]+)\.?/, '')
   const more = errors.length > 1 ? ` (and ${errors.length - 1} more)` : ''
   return `${key === '' ? '' : `"${key}" `}${first.message}; ${first.fix}${more}`
 }
 
 function prefixOf(entry: unknown, name: string): string {
   const own = isObject(entry) && isObject(entry['holdfast']) ? entry['holdfast']['prefix'] : undefined
-  return typeof own === 'string' ? own : name
+  return prefixSchema.safeParse(own).data ?? name
 }
 
 function readServer(
@@ -67,10 +64,14 @@ function readServer(
     return null
   }
   for (const key of Object.keys(value)) {
-    if (SERVER_KEYS.includes(key)) continue
-    if (key === 'envFile') report([key], 'is not read by Holdfast', 'put the variables into "env"')
-    else if (!FOREIGN.has(key))
-      report([key], 'is not used by Holdfast', 'remove it, or leave it for other clients', 'warning')
+    const finding = judgeEntryKey(key)
+    if (finding) report([key], finding.message, finding.fix, finding.severity)
+  }
+  // The schema passes over this name, and what it passes over would be lost.
+  for (const key of ['env', 'headers']) {
+    const words = value[key]
+    if (isObject(words) && Object.hasOwn(words, '__proto__'))
+      report([key, '__proto__'], 'is a reserved word', 'rename it')
   }
   const checked = serverSchema.safeParse(value)
   if (!checked.success) {

@@ -2,7 +2,8 @@ import type { MisconfiguredSpec, UpstreamSpec } from '../model/index.js'
 import { checkRoot } from './check-root.js'
 import type { Fault, GatewaySettings } from './faults.js'
 import type { Environment } from './interpolate.js'
-import { type Dialect, type Parsed, parseText, withoutPrototypes } from './parse.js'
+import { type Dialect, parseObject, parseText } from './parse.js'
+import type { Parsed } from './parsed.js'
 import { readServers } from './read-servers.js'
 import { DEFAULT_SETTINGS, settingsFrom } from './settings.js'
 
@@ -31,7 +32,7 @@ export function readConfig(
 
 /** The same for an object, as the library takes it; faults have no line. */
 export function readConfigObject(value: unknown, context: ReadingContext): ConfigReading {
-  return readParsed({ value: withoutPrototypes(value), faults: [], locate: () => undefined }, context)
+  return readParsed(parseObject(value), context)
 }
 
 /** A file that could not even be read. */
@@ -50,7 +51,8 @@ export function isMisconfigured(spec: UpstreamSpec | MisconfiguredSpec): spec is
 
 function readParsed(parsed: Parsed, context: ReadingContext): ConfigReading {
   const faults: Fault[] = [...parsed.faults]
-  const root = parsed.value === undefined ? null : checkRoot(parsed, faults)
+  const isUnparsable = parsed.value === undefined && faults.length > 0
+  const root = isUnparsable ? null : checkRoot(parsed, faults)
   const isFatal = (fault: Fault) => fault.severity === 'error' && fault.server === undefined
   if (!root) return { ok: false, settings: DEFAULT_SETTINGS, upstreams: [], faults }
   const upstreams = readServers(root, parsed, context, faults)

@@ -1,29 +1,34 @@
 import { z } from 'zod'
-import { parseDuration } from './durations.js'
+import { DURATION_FORM, LONGEST_MS, parseDuration } from './durations.js'
 
 /** The one source of every option: validation, the editors' JSON Schema, and the test that each option does something. */
 
+const DURATION_RULE =
+  'must be a duration above 0 and up to 24 days: "500ms", "5s", "2m", "1h" or a number of milliseconds'
 const duration = z
-  .union([z.string(), z.number()])
-  .refine(value => (parseDuration(value) ?? 0) > 0, {
-    error: 'must be a duration: "500ms", "5s", "2m", "1h" or a number of milliseconds above 0',
-  })
+  .union([z.string().regex(DURATION_FORM), z.number()], { error: DURATION_RULE })
+  .refine(isUsableDuration, { error: DURATION_RULE })
   .describe('A duration: "500ms", "5s", "2m", "1h" or milliseconds.')
+
+function isUsableDuration(value: unknown): boolean {
+  const duration = parseDuration(value) ?? 0
+  return duration > 0 && duration <= LONGEST_MS
+}
 
 const words = z.record(z.string(), z.string())
 
+/** An empty pattern could never match. */
+const patterns = z.array(z.string().min(1))
+
 const filter = z
   .strictObject({
-    allow: z.array(z.string()).optional().describe('Glob patterns of names that are let through.'),
-    deny: z
-      .array(z.string())
-      .optional()
-      .describe('Glob patterns of names that are hidden and refused; beats allow.'),
+    allow: patterns.optional().describe('Glob patterns of names that are let through.'),
+    deny: patterns.optional().describe('Glob patterns of names that are hidden and refused; beats allow.'),
   })
   .describe('Which components of the server are offered. Patterns: * any run, ? one character.')
 
-export const PREFIX_RULE = 'may hold letters, digits, "_", "-" and ".", and no "__"'
-const prefix = z
+const PREFIX_RULE = 'may hold letters, digits, "_", "-" and ".", and no "__"'
+export const prefixSchema = z
   .string()
   .refine(value => /^[A-Za-z0-9_.-]*$/.test(value) && !value.includes('__'), { error: PREFIX_RULE })
   .describe('Put before each name as PREFIX__NAME; "" = none. Default: the name of the server.')
@@ -42,8 +47,8 @@ const unavailable = z
   .describe('Whether a server that is down stays listed with what it last offered. Default keep.')
 const lazy = z.boolean().optional().describe('Start at first use instead of at boot. Default false.')
 
-const serverOptions = z.strictObject({
-  prefix: prefix.optional(),
+export const serverOptions = z.strictObject({
+  prefix: prefixSchema.optional(),
   enabled: z.boolean().optional().describe('false = not started and not listed. Default true.'),
   lazy,
   era: z
@@ -68,17 +73,13 @@ const type = z.enum(TYPES).optional()
 export const serverSchema = z.looseObject({
   type: type.describe('stdio, http or sse; found out from command or url when absent.'),
   transport: type.describe('The same as type.'),
-  command: z.string().min(1, 'must not be empty').optional().describe('Program of a stdio server.'),
+  command: z.string().min(1).optional().describe('Program of a stdio server.'),
   args: z.array(z.string()).optional(),
   env: words.optional().describe('Environment variables of the program.'),
-  cwd: z
-    .string()
-    .min(1, 'must not be empty')
-    .optional()
-    .describe('Working folder, relative to the config file.'),
-  url: z.string().min(1, 'must not be empty').optional().describe('Address of a remote server.'),
-  serverUrl: z.string().min(1, 'must not be empty').optional().describe('The same as url.'),
-  httpUrl: z.string().min(1, 'must not be empty').optional().describe('The same as url.'),
+  cwd: z.string().min(1).optional().describe('Working folder, relative to the config file.'),
+  url: z.string().min(1).optional().describe('Address of a remote server.'),
+  serverUrl: z.string().min(1).optional().describe('The same as url.'),
+  httpUrl: z.string().min(1).optional().describe('The same as url.'),
   headers: words.optional().describe('HTTP headers for a remote server.'),
   disabled: z.boolean().optional().describe('true = not started and not listed.'),
   holdfast: serverOptions.optional().describe('Options of Holdfast for this server.'),
@@ -87,11 +88,7 @@ export const serverSchema = z.looseObject({
 export const holdfastSchema = z.strictObject({
   listen: z
     .strictObject({
-      host: z
-        .string()
-        .min(1, 'must not be empty')
-        .optional()
-        .describe('Address to listen on. Default 127.0.0.1.'),
+      host: z.string().min(1).optional().describe('Address to listen on. Default 127.0.0.1.'),
       port: z.int().min(0).max(65_535).optional().describe('Port; 0 picks a free one. Default 7400.'),
     })
     .optional(),

@@ -1,0 +1,16 @@
+import { parse, TomlError } from 'smol-toml'
+import { type Parsed, syntaxFault, unparsable, withoutPrototypes } from './parsed.js'
+
+/** The library gives positions for syntax only; faults further on are told by key alone. */
+export function parseToml(text: string): Parsed {
+  try {
+    const value = withoutPrototypes(parse(text))
+    return { value, faults: [], locate: () => undefined, keysOf: () => undefined }
+  } catch (thrown) {
+    if (!(thrown instanceof TomlError)) throw thrown
+    // The lines below the first quote the text, which may be a secret.
+    const said = (thrown.message.split('\n')[0] ?? '').replace(/^Invalid TOML document: /, '')
+    const position = { line: thrown.line, column: thrown.column }
+    return unparsable([syntaxFault(`not valid TOML: ${said}`, position)])
+  }
+}
