@@ -211,7 +211,8 @@ export class UpstreamConnection implements Connection {
   }
 
   #outcomeOf(id: number, fault: TransportFault): Outcome {
-    const answered = fault.body && fault.status !== undefined ? this.#answerInside(id, fault.body) : null
+    const mayAnswer = fault.body && fault.reason === 'http-status'
+    const answered = mayAnswer && fault.body ? this.#answerInside(id, fault.body) : null
     if (answered) return answered
     const error = errorFrom(this.upstream, fault, this.hasCredentials)
     return { kind: fault.phase, error }
