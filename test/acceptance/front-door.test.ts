@@ -56,7 +56,8 @@ describe('the front door', () => {
         await withFakes(
           [{ transport, script: { builtins: ['echo'] } }, { script: { builtins: ['echo'] } }],
           async (lazy, eager) => {
-            const touched = () => (transport === 'stdio' ? lazy.records.all : lazy.records.ofKind('connection'))
+            const touched = () =>
+              transport === 'stdio' ? lazy.records.all : lazy.records.ofKind('connection')
             await withGateway(
               { mcpServers: { lazy: options(lazy.entry, { lazy: true }), eager: eager.entry } },
               async gateway => {

@@ -145,7 +145,7 @@ class StreamableHttpFace implements HttpFace {
       done: body => this.#posted(req, res, scope, accepts, body),
       tooLarge: () => {
         const message = `The body is larger than ${LIMITS.bodyBytes} bytes.`
-        refuse(res, 413, INVALID_REQUEST, message, null, { connection: 'close' })
+        refuse(res, 413, INVALID_REQUEST, message, null)
       },
     })
   }
