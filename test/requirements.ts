@@ -460,7 +460,6 @@ export const REQUIREMENTS: readonly Requirement[] = [
       'A broken event stream of a legacy server is resumed where its events are numbered, after the time that the server asked for.',
     eras: LEGACY,
     transports: HTTP,
-    owed: 'supervision',
   },
   {
     id: 'P40',

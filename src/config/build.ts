@@ -41,7 +41,7 @@ export function buildSpec(
     name,
     transport,
     prefix: options.prefix ?? name,
-    enabled: options.enabled ?? entry.disabled !== true,
+    enabled: options.enabled ?? (entry.enabled !== false && entry.disabled !== true),
     lazy: options.lazy ?? holdfast.defaults?.lazy ?? false,
     era: options.era ?? 'auto',
     timeouts: timeoutsFrom(options, holdfast, transport),

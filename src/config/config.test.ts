@@ -333,6 +333,7 @@ const ENTRY_KEYS: Record<
     spec => spec.transport,
     expect.objectContaining({ headers: { A: 'b' } }),
   ],
+  enabled: [{ command: 'x', enabled: false }, spec => spec.enabled, false],
   disabled: [{ command: 'x', disabled: true }, spec => spec.enabled, false],
   holdfast: [{ command: 'x', holdfast: { lazy: true } }, spec => spec.lazy, true],
 }

@@ -14,7 +14,6 @@ const HARMLESS = new Set(
 /** Keys of other clients that do something there, with what does it here. */
 const COUNTERPARTS = new Map([
   ['timeout', 'use "requestTimeout" under "holdfast"'],
-  ['enabled', 'use "disabled", or "enabled" under "holdfast"'],
   ['autoStart', 'use "lazy" under "holdfast"'],
   ['includeTools', 'use "tools": { "allow": [...] } under "holdfast"'],
   ['excludeTools', 'use "tools": { "deny": [...] } under "holdfast"'],

@@ -81,6 +81,7 @@ export const serverSchema = z.looseObject({
   serverUrl: z.string().min(1).optional().describe('The same as url.'),
   httpUrl: z.string().min(1).optional().describe('The same as url.'),
   headers: words.optional().describe('HTTP headers for a remote server.'),
+  enabled: z.boolean().optional().describe('false = not started and not listed.'),
   disabled: z.boolean().optional().describe('true = not started and not listed.'),
   holdfast: serverOptions.optional().describe('Options of Holdfast for this server.'),
 })

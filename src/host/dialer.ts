@@ -39,6 +39,7 @@ class UndiciPool implements HttpPool {
       },
       exchange,
     )
+    exchange.handedOver()
     return exchange
   }
 
@@ -50,11 +51,17 @@ class UndiciPool implements HttpPool {
 class Exchange implements HttpExchange, Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | null = null
   #over = false
+  #handedOver = false
 
   constructor(
     private readonly origin: string,
     private readonly handler: HttpHandler,
   ) {}
+
+  /** From now on the caller knows the exchange. */
+  handedOver(): void {
+    this.#handedOver = true
+  }
 
   abort(): void {
     if (this.#over) return
@@ -83,6 +90,12 @@ class Exchange implements HttpExchange, Dispatcher.DispatchHandler {
   }
 
   onResponseError(_: Dispatcher.DispatchController | null, cause: Error): void {
+    // A refused header or a closed pool is reported from within the call, before the caller could know the exchange.
+    if (!this.#handedOver) return queueMicrotask(() => this.#fail(cause))
+    this.#fail(cause)
+  }
+
+  #fail(cause: Error): void {
     if (this.#over) return
     this.#over = true
     this.handler.fault(faultOf(cause, this.#controller !== null, this.origin))
@@ -113,6 +126,13 @@ const BY_CODE: Readonly<Record<string, Told>> = {
   ECONNRESET: { reason: 'reset', words: 'connection reset by' },
   EPIPE: { reason: 'reset', words: 'connection closed by' },
   UND_ERR_SOCKET: { reason: 'reset', words: 'connection closed by' },
+  UND_ERR_DESTROYED: { reason: 'aborted', words: 'the gateway closed its connections to' },
+  UND_ERR_CLOSED: { reason: 'aborted', words: 'the gateway closed its connections to' },
+}
+
+/** On a connection that stands, running out of time says that it broke. */
+const BY_CODE_LATER: Readonly<Record<string, Told>> = {
+  ETIMEDOUT: { reason: 'reset', words: 'connection lost to' },
 }
 
 /** @param started the request was given to a socket, so its bytes may have left */
@@ -120,13 +140,15 @@ function faultOf(cause: Error, started: boolean, origin: string): HttpFault {
   const code = codeOf(cause)
   const host = new URL(origin).host
   const phase = started ? 'unknown' : 'never-sent'
-  const told = BY_CODE[code]
+  const told = (started ? BY_CODE_LATER[code] : undefined) ?? BY_CODE[code]
   if (told) return { phase, reason: told.reason, message: `${told.words} ${host}`, cause }
   const isTls = /^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|HOSTNAME_MISMATCH|EPROTO)/.test(
     code,
   )
   if (isTls) return { phase, reason: 'tls', message: `TLS with ${host} failed: ${cause.message}`, cause }
-  return { phase, reason: 'other', message: `${host}: ${cause.message}`, cause }
+  const isGarbage = cause.name === 'HTTPParserError' || /^(UND_ERR_HEADERS_OVERFLOW|UND_ERR_RES_)/.test(code)
+  const message = isGarbage ? `${host} sent broken HTTP: ${cause.message}` : `${host}: ${cause.message}`
+  return { phase, reason: 'other', message, cause }
 }
 
 /** Happy eyeballs hides the codes of its attempts inside an AggregateError. */

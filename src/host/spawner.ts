@@ -13,6 +13,8 @@ const INHERITED = new Set(
     .filter(name => name !== ''),
 )
 const INHERITED_PREFIXES = ['LC_', 'XDG_', 'npm_config_', 'NPM_CONFIG_', 'UV_', 'PYENV_', 'NVM_', 'VOLTA_']
+/** Running a program never needs the credentials for publishing one. */
+const NEVER_INHERITED = /^UV_PUBLISH_/
 
 /** Output that was written just before the exit still counts; a grandchild that holds the pipe must not delay it. */
 const LAST_OUTPUT_MS = 20
@@ -27,48 +29,45 @@ export function childEnvironment(
 ): Record<string, string> {
   const env: Record<string, string> = {}
   for (const [name, value] of Object.entries(inherited)) {
-    if (value === undefined) continue
+    if (value === undefined || NEVER_INHERITED.test(name)) continue
     if (INHERITED.has(name) || INHERITED_PREFIXES.some(prefix => name.startsWith(prefix))) env[name] = value
   }
   return Object.assign(env, own)
 }
 
 class NodeChild implements Child {
-  readonly #process: ChildProcess
+  /** Null when the machine refused at once. */
+  readonly #process: ChildProcess | null
   readonly #events: ChildEvents
   #released = false
   #exited = false
-  #stdoutEnded = false
+  /** Once the group was seen gone, its number may belong to somebody else. */
+  #groupGone = false
+  /** Streams that may still hold output written before the exit. */
+  #openOutputs = 2
 
   constructor(request: SpawnRequest, events: ChildEvents) {
     this.#events = events
-    this.#process = spawn(request.command, [...request.args], {
-      cwd: request.cwd,
-      env: childEnvironment(request.env),
-      // Its own group, so that a launcher's children can be ended with it.
-      detached: true,
-      stdio: ['pipe', 'pipe', 'pipe'],
-      windowsHide: true,
-    })
-    this.#listen(request)
+    this.#process = this.#spawn(request)
+    if (this.#process) this.#listen(this.#process, request)
   }
 
   get pid(): number | undefined {
-    return this.#process.pid
+    return this.#process?.pid
   }
 
   get queuedBytes(): number {
-    return this.#process.stdin?.writableLength ?? 0
+    return this.#process?.stdin?.writableLength ?? 0
   }
 
   write(bytes: Bytes): boolean {
-    const { stdin } = this.#process
+    const stdin = this.#process?.stdin
     if (!stdin?.writable) return true
     return stdin.write(bytes)
   }
 
   endInput(): void {
-    this.#process.stdin?.end()
+    this.#process?.stdin?.end()
   }
 
   killGroup(signal: 'SIGTERM' | 'SIGKILL'): boolean {
@@ -81,70 +80,100 @@ class NodeChild implements Child {
 
   release(): void {
     this.#released = true
+    if (!this.#process) return
     const { stdin, stdout, stderr } = this.#process
     for (const stream of [stdin, stdout, stderr]) stream?.destroy()
     this.#process.unref()
   }
 
+  #tell(say: (events: ChildEvents) => void): void {
+    if (!this.#released) say(this.#events)
+  }
+
+  #spawn(request: SpawnRequest): ChildProcess | null {
+    try {
+      return spawn(request.command, [...request.args], {
+        cwd: request.cwd,
+        env: childEnvironment(request.env),
+        // Its own group, so that a launcher's children can be ended with it.
+        detached: true,
+        stdio: ['pipe', 'pipe', 'pipe'],
+        windowsHide: true,
+      })
+    } catch (thrown) {
+      const cause = thrown instanceof Error ? thrown : new Error(String(thrown))
+      queueMicrotask(() => this.#tell(events => events.failed(failureReason(request, cause), cause)))
+      return null
+    }
+  }
+
   #signal(signal: NodeJS.Signals | 0): boolean {
-    const { pid } = this.#process
-    if (pid === undefined) return false
+    const pid = this.#process?.pid
+    if (pid === undefined || this.#groupGone) return false
     try {
       process.kill(-pid, signal)
       return true
     } catch (cause) {
       // EPERM: something of the group lives, but is not ours any more.
-      return (cause as NodeJS.ErrnoException).code === 'EPERM'
+      if ((cause as NodeJS.ErrnoException).code === 'EPERM') return true
+      // Before the exit is known, the number is still ours: the group may not have been made yet.
+      this.#groupGone = this.#exited
+      return false
     }
   }
 
-  #listen(request: SpawnRequest): void {
-    const { stdin, stdout, stderr } = this.#process
-    const tell = (say: (events: ChildEvents) => void) => {
-      if (!this.#released) say(this.#events)
-    }
-    this.#process.once('spawn', () => tell(events => events.spawned()))
-    this.#process.once('error', cause => {
-      if (this.#process.pid === undefined) tell(events => events.failed(failureReason(request, cause), cause))
+  #listen(child: ChildProcess, request: SpawnRequest): void {
+    child.once('spawn', () => this.#tell(events => events.spawned()))
+    child.on('error', cause => {
+      if (child.pid === undefined) this.#tell(events => events.failed(failureReason(request, cause), cause))
     })
-    this.#process.once('exit', (code, signal) => {
+    child.once('exit', (code, signal) => {
       this.#exited = true
-      const report = () => tell(events => events.exit(code, signal))
-      if (this.#stdoutEnded) report()
-      else this.#afterLastOutput(report)
+      this.#afterLastOutput(child, () => this.#tell(events => events.exit(code, signal)))
     })
+    this.#listenToPipes(child)
+  }
+
+  #listenToPipes({ stdin, stdout, stderr }: ChildProcess): void {
     // Without a listener, a broken pipe would end the whole gateway.
-    stdin?.on('error', cause => tell(events => events.stdinBroken(cause)))
-    stdin?.on('drain', () => tell(events => events.drain()))
+    stdin?.on('error', cause => this.#tell(events => events.stdinBroken(cause)))
+    stdin?.on('drain', () => this.#tell(events => events.drain()))
     stdout?.on('error', () => undefined)
     stderr?.on('error', () => undefined)
-    stdout?.on('data', (chunk: Buffer) => tell(events => events.stdout(chunk)))
-    stderr?.on('data', (chunk: Buffer) => tell(events => events.stderr(chunk)))
+    stdout?.on('data', (chunk: Buffer) => this.#tell(events => events.stdout(chunk)))
+    stderr?.on('data', (chunk: Buffer) => this.#tell(events => events.stderr(chunk)))
     stdout?.once('end', () => {
-      this.#stdoutEnded = true
-      if (!this.#exited) tell(events => events.stdoutEnd())
+      this.#openOutputs -= 1
+      if (!this.#exited) this.#tell(events => events.stdoutEnd())
+    })
+    stderr?.once('end', () => {
+      this.#openOutputs -= 1
     })
   }
 
-  #afterLastOutput(report: () => void): void {
+  #afterLastOutput({ stdout, stderr }: ChildProcess, report: () => void): void {
+    if (this.#openOutputs === 0) return report()
     let reported = false
     const once = () => {
       if (reported) return
       reported = true
       report()
     }
-    this.#process.stdout?.once('end', once)
-    setTimeout(once, LAST_OUTPUT_MS)
+    const look = () => {
+      if (this.#openOutputs === 0) once()
+    }
+    stdout?.once('end', look)
+    stderr?.once('end', look)
+    // After a busy turn the timer is due before the pipes were looked at.
+    setTimeout(() => setImmediate(once), LAST_OUTPUT_MS)
   }
 }
 
 function failureReason(request: SpawnRequest, cause: Error): string {
   const { code } = cause as NodeJS.ErrnoException
-  if (code === 'ENOENT') {
-    if (request.cwd !== undefined && !isFolder(request.cwd))
-      return `the working folder ${request.cwd} does not exist`
-    return `command not found: ${request.command}`
-  }
+  if (request.cwd !== undefined && (code === 'ENOENT' || code === 'ENOTDIR') && !isFolder(request.cwd))
+    return `the working folder ${request.cwd} ${code === 'ENOENT' ? 'does not exist' : 'is not a folder'}`
+  if (code === 'ENOENT') return `command not found: ${request.command}`
   if (code === 'EACCES') return `not executable: ${request.command}`
   return `cannot start ${request.command}: ${cause.message}`
 }

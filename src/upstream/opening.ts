@@ -4,8 +4,8 @@ import { json, objectAt, parseAt } from '../wire/index.js'
 import { UpstreamConnection } from './connection.js'
 import type { EraCodec } from './eras/era.js'
 import type { ProbeOutcome } from './eras/probe.js'
-import { faultBehind } from './faults.js'
-import type { Transport, TransportEvents } from './transport.js'
+import { errorFrom, faultBehind } from './faults.js'
+import type { Transport, TransportEvents, TransportFault } from './transport.js'
 
 export type CreateTransport = (events: TransportEvents) => Transport
 
@@ -63,7 +63,7 @@ export class Opening {
     try {
       await this.transport.start(this.options.signal)
     } catch (fault) {
-      throw startError(this.options.upstream, fault)
+      throw startError(this.options, fault as TransportFault)
     }
   }
 
@@ -98,8 +98,9 @@ export class Opening {
   }
 }
 
-function startError(upstream: string, fault: unknown): GatewayError {
-  const { message, reason } = fault as { message: string; reason?: string }
+function startError({ upstream, hasCredentials }: OpeningOptions, fault: TransportFault): GatewayError {
+  const { message, reason } = fault
+  if (reason === 'unauthorized' || fault.status === 403) return errorFrom(upstream, fault, hasCredentials)
   const permanent =
     reason === 'spawn' && /^(command not found|not executable|the working folder)/.test(message)
   return new GatewayError(permanent ? 'MISCONFIGURED' : 'UPSTREAM_UNAVAILABLE', `${upstream}: ${message}.`, {

@@ -1,4 +1,4 @@
-import type { Bytes, Phase } from '../../model/index.js'
+import { type Bytes, LIMITS, type Phase } from '../../model/index.js'
 import type { HttpFault } from '../../runtime/ports.js'
 import type { TransportFault } from '../transport.js'
 
@@ -42,10 +42,17 @@ function reasonFor(status: number, hadSession: boolean): TransportFault['reason'
   return status === 404 && hadSession ? 'session-lost' : 'http-status'
 }
 
+/** Names no more of another place than its origin: queries and paths may hold secrets. */
 function hint(status: number, headers: Readonly<Record<string, string>>): string {
   const { location } = headers
-  if (status < 300 || status >= 400 || !location || !URL.canParse(location)) return ''
+  if (status < 300 || status >= 400 || !location) return ''
+  if (!URL.canParse(location)) return ': its redirect was not followed'
   return `: a redirect to ${new URL(location).origin} was not followed`
+}
+
+export function tooLarge(what: string): TransportFault {
+  const message = `${what} answered with more than ${LIMITS.upstreamMessageBytes} bytes in one message`
+  return { phase: 'unknown', reason: 'too-large', message }
 }
 
 /** An answer that is not MCP at all: a login page, a portal. */

@@ -1,12 +1,17 @@
 import { IdRing } from '../../core/tables/index.js'
 import type { HttpSpec, Timeouts } from '../../model/index.js'
-import type { Host, HttpExchange, HttpHandler, HttpPool } from '../../runtime/ports.js'
+import type { Host, HttpExchange, HttpHandler, HttpPool, Timer } from '../../runtime/ports.js'
 import type { OutgoingMessage, Transport, TransportEvents, TransportFault } from '../transport.js'
-import { readAnswer } from './http-answer.js'
+import { type AnswerReader, readAnswer } from './http-answer.js'
 import { NotificationStream } from './notification-stream.js'
 
 const MAX_REDIRECTS = 3
 const FAREWELL_MS = 2_000
+const ACCEPT = 'application/json, text/event-stream'
+const EVENT_STREAM = 'text/event-stream'
+/** What the protocol allows in a session id. Others could not be sent back. */
+const SESSION_ID = /^[\x21-\x7e]{1,1024}$/
+const VERSION_HEADER = 'mcp-protocol-version'
 
 export function createHttpTransport(
   host: Host,
@@ -17,15 +22,36 @@ export function createHttpTransport(
   return new HttpTransport(host, spec, timeouts, events)
 }
 
+/** One message on its way: whatever exchange stands for it at the moment, through redirects and resumption. */
+class Post implements HttpExchange {
+  exchange: HttpExchange | null = null
+  timer: Timer | null = null
+  over = false
+
+  constructor(readonly message: OutgoingMessage) {}
+
+  /** Drops what is under way; the message may still go on by other means. */
+  stop(): void {
+    this.timer?.cancel()
+    this.exchange?.abort()
+  }
+
+  abort(): void {
+    this.over = true
+    this.stop()
+  }
+}
+
 /** Streamable HTTP, both eras: one POST a message, its answer as JSON or as an event stream. */
 class HttpTransport implements Transport {
   readonly kind = 'http'
   readonly pid = null
   readonly #url: URL
+  readonly #path: string
   readonly #pool: HttpPool
-  readonly #baseHeaders: Record<string, string>
-  readonly #exchanges = new IdRing<HttpExchange>()
-  #path: string
+  /** As configured; they win over ours, but for what the transport itself depends on. */
+  readonly #configured: Record<string, string>
+  readonly #posts = new IdRing<Post>()
   #session: string | null = null
   #version: string | null = null
   #notifications: NotificationStream | null = null
@@ -41,17 +67,20 @@ class HttpTransport implements Transport {
     this.#url = new URL(spec.url)
     this.#path = this.#url.pathname + this.#url.search
     this.#pool = host.dialer.pool(this.#url.origin, { connectTimeoutMs: timeouts.connect })
-    this.#baseHeaders = { ...lowerCase(spec.headers), 'content-type': 'application/json', accept: ACCEPT }
+    this.#configured = lowerCase(spec.headers)
   }
 
   async start(): Promise<void> {}
 
   send(message: OutgoingMessage): void {
-    this.#post(message, this.#path, 0)
+    if (this.#over) return
+    const post = new Post(message)
+    if (message.id !== undefined) this.#posts.set(message.id, post)
+    this.#post(post, this.#path, 0)
   }
 
   abort(id: number): void {
-    this.#exchanges.delete(id)?.abort()
+    this.#posts.delete(id)?.abort()
   }
 
   useProtocolVersion(version: string | null): void {
@@ -62,8 +91,10 @@ class HttpTransport implements Transport {
     if (this.#over || this.#notifications) return
     this.#notifications = new NotificationStream(this.host, this.#pool, {
       path: this.#path,
-      headers: () => this.#headers({ accept: 'text/event-stream' }),
+      headers: () => this.#headers({ accept: EVENT_STREAM }),
+      inSession: () => this.#session !== null,
       message: bytes => this.events.message(bytes, null),
+      noise: what => this.events.noise(what),
       sessionLost: fault => this.#lose(fault),
     })
     this.#notifications.open()
@@ -75,67 +106,95 @@ class HttpTransport implements Transport {
   }
 
   destroy(): void {
+    this.#closed ??= Promise.resolve()
+    this.#silence()
+    this.#pool.destroy()
+  }
+
+  /** No event follows. */
+  #silence(): void {
     this.#over = true
     this.#notifications?.close()
-    this.#exchanges.clear()
-    this.#pool.destroy()
-    this.#closed ??= Promise.resolve()
+    for (const post of this.#posts.values()) post.abort()
+    this.#posts.clear()
   }
 
-  #headers(extra?: Readonly<Record<string, string>>): Record<string, string> {
-    const headers: Record<string, string> = { ...this.#baseHeaders }
-    if (this.#version !== null) headers['mcp-protocol-version'] = this.#version
+  #headers(own: Readonly<Record<string, string>>): Record<string, string> {
+    const headers: Record<string, string> = {}
+    if (this.#version !== null) headers[VERSION_HEADER] = this.#version
     if (this.#session !== null) headers['mcp-session-id'] = this.#session
-    return extra ? Object.assign(headers, extra) : headers
+    return Object.assign(headers, this.#configured, own)
   }
 
-  #post(message: OutgoingMessage, path: string, redirects: number): void {
-    const { id } = message
-    let exchange: HttpExchange | null = null
-    const ended = (fault: TransportFault | null) => {
-      if (id === undefined || this.#exchanges.get(id) !== exchange) return
-      this.#exchanges.delete(id)
-      this.events.ended(id, fault)
-    }
-    const handler: HttpHandler = readAnswer({
-      expectsAnswer: id !== undefined,
-      what: `POST ${this.#url.pathname}`,
-      hasSession: () => this.#session !== null,
-      message: bytes => {
-        if (id === undefined || this.#exchanges.get(id) === exchange) this.events.message(bytes, id ?? null)
-      },
-      sessionId: session => {
-        this.#session = session
-      },
-      redirect: location => {
-        const target = this.#sameOrigin(location)
-        if (target === null || redirects >= MAX_REDIRECTS) return false
-        // 308 is for good; following both for this message alone keeps the configured URL in charge.
-        if (id !== undefined) this.#exchanges.delete(id)
-        this.#post(message, target, redirects + 1)
-        return true
-      },
-      ended: fault => {
-        ended(fault)
-        if (fault?.reason === 'session-lost') this.#lose(fault)
-      },
-    })
-    exchange = this.#pool.request(
+  #post(post: Post, path: string, redirects: number): void {
+    const { bytes, headers } = post.message
+    post.exchange = this.#pool.request(
       {
         method: 'POST',
         path,
-        headers: this.#headers(message.headers),
-        body: message.bytes,
+        headers: this.#headers({ ...headers, 'content-type': 'application/json', accept: ACCEPT }),
+        body: bytes,
         headersTimeoutMs: 0,
       },
-      handler,
+      readAnswer(this.#reader(post, path, redirects)),
     )
-    if (id !== undefined) this.#exchanges.set(id, exchange)
   }
 
-  #sameOrigin(location: string): string | null {
-    if (!URL.canParse(location, this.#url.href)) return null
-    const target = new URL(location, this.#url)
+  #reader(post: Post, path: string, redirects: number): AnswerReader {
+    const { id, headers } = post.message
+    const modern = headers !== undefined && VERSION_HEADER in headers
+    return {
+      expectsAnswer: id !== undefined,
+      what: `POST ${this.#url.pathname}`,
+      inSession: this.#session !== null,
+      resume: modern || id === undefined ? null : (...where) => this.#resume(post, ...where),
+      message: bytes => {
+        if (!post.over && !this.#over) this.events.message(bytes, id ?? null)
+      },
+      sessionId: session => {
+        // A modern request belongs to no session, whatever the server says.
+        if (!modern && SESSION_ID.test(session)) this.#session = session
+      },
+      redirect: location => {
+        const target = this.#sameOrigin(location, path)
+        if (target === null || redirects >= MAX_REDIRECTS || post.over || this.#over) return false
+        // For this message alone, also a permanent one: the configured URL stays in charge.
+        this.#post(post, target, redirects + 1)
+        return true
+      },
+      stop: () => post.stop(),
+      ended: fault => this.#ended(post, fault),
+    }
+  }
+
+  #ended(post: Post, fault: TransportFault | null): void {
+    if (post.over || this.#over) return
+    post.over = true
+    const { id } = post.message
+    if (id !== undefined) {
+      this.#posts.delete(id)
+      this.events.ended(id, fault)
+    }
+    if (fault?.reason === 'session-lost') this.#lose(fault)
+  }
+
+  /** A broken answer stream of a legacy server, taken up again behind its last event. */
+  #resume(post: Post, lastEventId: string, afterMs: number, handler: HttpHandler): void {
+    if (post.over || this.#over) return
+    post.timer = this.host.clock.after(afterMs, () => {
+      if (post.over || this.#over) return
+      const headers = this.#headers({ accept: EVENT_STREAM, 'last-event-id': lastEventId })
+      post.exchange = this.#pool.request(
+        { method: 'GET', path: this.#path, headers, headersTimeoutMs: 0 },
+        handler,
+      )
+    })
+  }
+
+  #sameOrigin(location: string, path: string): string | null {
+    const base = new URL(path, this.#url)
+    if (!URL.canParse(location, base.href)) return null
+    const target = new URL(location, base)
     return target.origin === this.#url.origin ? target.pathname + target.search : null
   }
 
@@ -148,9 +207,9 @@ class HttpTransport implements Transport {
 
   /** A session that nobody needs any more is ended, not left to time out at the server. */
   #sayFarewell(): Promise<void> {
-    this.#notifications?.close()
-    if (this.#over || this.#session === null) return Promise.resolve()
-    this.#over = true
+    if (this.#over) return Promise.resolve()
+    this.#silence()
+    if (this.#session === null) return Promise.resolve()
     return new Promise(resolve => {
       const timer = this.host.clock.after(FAREWELL_MS, resolve)
       const done = () => {
@@ -158,14 +217,12 @@ class HttpTransport implements Transport {
         resolve()
       }
       this.#pool.request(
-        { method: 'DELETE', path: this.#path, headers: this.#headers(), headersTimeoutMs: FAREWELL_MS },
-        { headers: () => undefined, data: () => undefined, end: done, fault: done },
+        { method: 'DELETE', path: this.#path, headers: this.#headers({}), headersTimeoutMs: FAREWELL_MS },
+        { headers: done, data: () => undefined, end: done, fault: done },
       )
     })
   }
 }
-
-const ACCEPT = 'application/json, text/event-stream'
 
 export function lowerCase(headers: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))

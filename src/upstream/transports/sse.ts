@@ -1,9 +1,20 @@
 import { type HttpSpec, LIMITS, type Timeouts } from '../../model/index.js'
-import type { Host, HttpExchange, HttpPool } from '../../runtime/ports.js'
+import type { Host, HttpExchange, HttpHandler, HttpPool } from '../../runtime/ports.js'
 import { type SseEvent, SseParser } from '../../wire/index.js'
 import type { OutgoingMessage, Transport, TransportEvents, TransportFault } from '../transport.js'
+import { collectBody, IGNORED_BODY } from './collect-body.js'
 import { lowerCase } from './http.js'
+import { MAX_ERROR_BODY } from './http-answer.js'
 import { notMcp, statusFault, transportFault } from './http-faults.js'
+
+const MAX_REDIRECTS = 3
+const STOPPED: TransportFault = {
+  phase: 'never-sent',
+  reason: 'aborted',
+  message: 'was stopped while it started',
+}
+
+const GONE: TransportFault = { phase: 'never-sent', reason: 'eof', message: 'the event stream is gone' }
 
 export function createSseTransport(
   host: Host,
@@ -12,6 +23,12 @@ export function createSseTransport(
   events: TransportEvents,
 ): Transport {
   return new SseTransport(host, spec, timeouts, events)
+}
+
+type Headers = Readonly<Record<string, string>>
+
+function isStream(status: number, headers: Headers): boolean {
+  return status === 200 && (headers['content-type'] ?? '').startsWith('text/event-stream')
 }
 
 /** HTTP+SSE of 2024-11-05: one GET stream for everything from the server, a POST a message to the address it names. */
@@ -24,6 +41,8 @@ class SseTransport implements Transport {
   #stream: HttpExchange | null = null
   #endpoint: string | null = null
   #over = false
+  /** The gateway ended it: no event follows. */
+  #stopped = false
   #onStart: { resolve(): void; reject(fault: TransportFault): void } | null = null
 
   constructor(
@@ -38,7 +57,7 @@ class SseTransport implements Transport {
   }
 
   start(signal: AbortSignal): Promise<void> {
-    signal.addEventListener('abort', () => this.destroy(), { once: true })
+    if (this.#over || signal.aborted) return Promise.reject(STOPPED)
     const timer = this.host.clock.after(this.timeouts.start, () =>
       this.#end({
         phase: 'never-sent',
@@ -46,39 +65,51 @@ class SseTransport implements Transport {
         message: `no endpoint event from ${this.#what}`,
       }),
     )
+    const give = () => this.destroy()
+    signal.addEventListener('abort', give, { once: true })
     return new Promise<void>((resolve, reject) => {
       this.#onStart = { resolve, reject }
-      this.#openStream()
-    }).finally(() => timer.cancel())
+      this.#openStream(this.#url, 0)
+    }).finally(() => {
+      timer.cancel()
+      signal.removeEventListener('abort', give)
+    })
   }
 
   send(message: OutgoingMessage): void {
     const { id } = message
+    if (this.#endpoint === null || this.#over) {
+      // A later turn: the caller is still inside `send`.
+      if (id === undefined) return
+      return queueMicrotask(() => {
+        if (!this.#stopped) this.events.ended(id, GONE)
+      })
+    }
     const failed = (fault: TransportFault) => {
       if (id !== undefined && !this.#over) this.events.ended(id, fault)
     }
-    if (this.#endpoint === null || this.#over) {
-      queueMicrotask(() =>
-        failed({ phase: 'never-sent', reason: 'eof', message: 'the event stream is gone' }),
-      )
-      return
-    }
     const what = `POST ${this.#endpoint.split('?')[0]}`
-    this.#pool.request(
+    let refusal: HttpHandler | null = null
+    const exchange = this.#pool.request(
       {
         method: 'POST',
         path: this.#endpoint,
         headers: { ...this.#headers, 'content-type': 'application/json' },
         body: message.bytes,
-        headersTimeoutMs: 0,
+        headersTimeoutMs: this.timeouts.total,
       },
       {
         headers: (status, headers) => {
-          if (status < 200 || status > 299) failed(statusFault(status, headers, Buffer.alloc(0), what, false))
+          if (status >= 200 && status < 300) refusal = IGNORED_BODY
+          else
+            refusal = collectBody(MAX_ERROR_BODY, ({ bytes, whole }) => {
+              if (!whole) exchange.abort()
+              failed(statusFault(status, headers, bytes, what, false))
+            })
         },
-        data: () => undefined,
-        end: () => undefined,
-        fault: fault => failed(transportFault(fault)),
+        data: chunk => refusal?.data(chunk),
+        end: () => refusal?.end(),
+        fault: fault => (refusal ? refusal.fault(fault) : failed(transportFault(fault))),
       },
     )
   }
@@ -93,9 +124,10 @@ class SseTransport implements Transport {
 
   destroy(): void {
     this.#over = true
+    this.#stopped = true
     this.#stream?.abort()
     this.#pool.destroy()
-    this.#onStart?.reject({ phase: 'never-sent', reason: 'aborted', message: 'was stopped while it started' })
+    this.#onStart?.reject(STOPPED)
     this.#onStart = null
   }
 
@@ -103,38 +135,65 @@ class SseTransport implements Transport {
     return `GET ${this.#url.pathname}`
   }
 
-  #openStream(): void {
+  #openStream(url: URL, redirects: number): void {
     const parser = new SseParser(LIMITS.upstreamMessageBytes, {
       event: event => this.#event(event),
       retry: () => undefined,
-      overflow: total => this.events.noise(`an event of ${total} bytes was dropped: it is too large`),
+      overflow: total => {
+        if (!this.#over) this.events.noise(`an event of ${total} bytes was dropped: it is too large`)
+      },
     })
+    let body: HttpHandler | null = null
+    const stream: HttpHandler = {
+      headers: () => undefined,
+      data: chunk => parser.push(chunk),
+      end: () => this.#end({ phase: 'unknown', reason: 'eof', message: 'ended its event stream' }),
+      fault: fault => this.#end(transportFault(fault)),
+    }
     this.#stream = this.#pool.request(
       {
         method: 'GET',
-        path: this.#url.pathname + this.#url.search,
+        path: url.pathname + url.search,
         headers: { ...this.#headers, accept: 'text/event-stream' },
         headersTimeoutMs: this.timeouts.start,
       },
       {
-        headers: (status, headers) => this.#opened(status, headers),
-        data: chunk => parser.push(chunk),
-        end: () => this.#end({ phase: 'unknown', reason: 'eof', message: 'ended its event stream' }),
-        fault: fault => this.#end(transportFault(fault)),
+        headers: (status, headers) => {
+          const target = redirects < MAX_REDIRECTS ? this.#redirected(url, status, headers) : null
+          if (target) {
+            this.#stream?.abort()
+            this.#openStream(target, redirects + 1)
+          } else body = isStream(status, headers) ? stream : this.#refused(status, headers)
+        },
+        data: chunk => body?.data(chunk),
+        end: () => body?.end(),
+        fault: fault => (body ? body.fault(fault) : this.#end(transportFault(fault))),
       },
     )
   }
 
-  #opened(status: number, headers: Readonly<Record<string, string>>): void {
-    if (status !== 200) this.#end(statusFault(status, headers, Buffer.alloc(0), this.#what, false))
-    else if (!(headers['content-type'] ?? '').startsWith('text/event-stream')) {
-      this.#end(notMcp(this.#what, headers['content-type'] ?? '', Buffer.alloc(0)))
-    }
+  /** A missing or spare slash at the end is the usual reason. */
+  #redirected(from: URL, status: number, headers: Headers): URL | null {
+    const { location } = headers
+    if (status < 300 || status > 399 || !location || !URL.canParse(location, from.href)) return null
+    const target = new URL(location, from)
+    return target.origin === this.#url.origin ? target : null
+  }
+
+  #refused(status: number, headers: Headers): HttpHandler {
+    return collectBody(MAX_ERROR_BODY, ({ bytes }) =>
+      this.#end(
+        status === 200
+          ? notMcp(this.#what, headers['content-type'] ?? '', bytes)
+          : statusFault(status, headers, bytes, this.#what, false),
+      ),
+    )
   }
 
   #event(event: SseEvent): void {
     if (this.#over) return
-    if (event.event === 'endpoint') this.#useEndpoint(Buffer.from(event.data).toString('utf8').trim())
+    if (event.event === 'endpoint' && this.#endpoint === null)
+      this.#useEndpoint(Buffer.from(event.data).toString('utf8').trim())
     else if (event.event === 'message' && event.data.length > 0) this.events.message(event.data, null)
   }
 

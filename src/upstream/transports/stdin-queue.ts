@@ -12,6 +12,7 @@ export class StdinQueue {
   #bytes = 0
   #flushing = false
   #blocked = false
+  #broken = false
 
   constructor(
     private readonly child: Child,
@@ -27,7 +28,7 @@ export class StdinQueue {
     }
     this.#lines.push({ bytes, id })
     this.#bytes += bytes.length
-    if (this.#flushing || this.#blocked) return
+    if (this.#flushing || this.#blocked || this.#broken) return
     this.#flushing = true
     setImmediate(() => this.#flush())
   }
@@ -35,6 +36,11 @@ export class StdinQueue {
   drained(): void {
     this.#blocked = false
     this.#flush()
+  }
+
+  /** The pipe broke: what waits now is never written. */
+  stop(): void {
+    this.#broken = true
   }
 
   /** The ids of requests of which no byte was handed over; the queue is empty afterwards. */
@@ -47,7 +53,7 @@ export class StdinQueue {
 
   #flush(): void {
     this.#flushing = false
-    if (this.#lines.length === 0 || this.#blocked) return
+    if (this.#lines.length === 0 || this.#blocked || this.#broken) return
     const lines = this.#lines
     this.#lines = []
     const batch = lines.length === 1 ? (lines[0] as Line).bytes : Buffer.concat(lines.map(line => line.bytes))

@@ -13,6 +13,8 @@ export interface Ladder {
 
 const LADDER: Ladder = { termMs: 2_000, killMs: 3_000 }
 const POLL_MS = 20
+/** A broken pipe is nearly always followed by an exit at once, and the exit says more. */
+const EXIT_WAIT_MS = 100
 
 export function createStdioTransport(
   host: Host,
@@ -24,7 +26,14 @@ export function createStdioTransport(
   return new StdioTransport(host, spec, timeouts, events, ladder)
 }
 
-type State = 'new' | 'running' | 'closing' | 'dead'
+/** `dead` = it ended by itself; `closing` and `stopped` = the gateway ended it, and no event follows. */
+type State = 'new' | 'running' | 'dead' | 'closing' | 'stopped'
+
+const STOPPED: TransportFault = {
+  phase: 'never-sent',
+  reason: 'aborted',
+  message: 'was stopped while it started',
+}
 
 class StdioTransport implements Transport {
   readonly kind = 'stdio'
@@ -35,6 +44,7 @@ class StdioTransport implements Transport {
   #child: Child | null = null
   #queue: StdinQueue | null = null
   #closed: Promise<void> | null = null
+  #doom: Timer | null = null
   #onStart: { resolve(): void; reject(fault: TransportFault): void } | null = null
 
   constructor(
@@ -45,10 +55,12 @@ class StdioTransport implements Transport {
     private readonly ladder: Ladder,
   ) {
     this.#clock = host.clock
-    this.#stderr = new StderrTail(line => events.stderr(line))
+    this.#stderr = new StderrTail(line => {
+      if (this.#state === 'running') events.stderr(line)
+    })
     this.#lines = new LineSplitter(LIMITS.upstreamMessageBytes, {
       line: bytes => this.#line(bytes),
-      overflow: (_prefix, total) => events.noise(`a line of ${total} bytes was dropped: it is too large`),
+      overflow: (_prefix, total) => this.#noise(`a line of ${total} bytes was dropped: it is too large`),
     })
   }
 
@@ -57,15 +69,20 @@ class StdioTransport implements Transport {
   }
 
   start(signal: AbortSignal): Promise<void> {
+    if (this.#state !== 'new' || signal.aborted) return Promise.reject(STOPPED)
     this.#state = 'running'
     const timer = this.#clock.after(this.timeouts.connect, () =>
       this.#die({ phase: 'never-sent', reason: 'spawn', message: 'did not start in time' }),
     )
-    signal.addEventListener('abort', () => this.destroy(), { once: true })
+    const give = () => this.destroy()
+    signal.addEventListener('abort', give, { once: true })
     return new Promise<void>((resolve, reject) => {
       this.#onStart = { resolve, reject }
       this.#spawn()
-    }).finally(() => timer.cancel())
+    }).finally(() => {
+      timer.cancel()
+      signal.removeEventListener('abort', give)
+    })
   }
 
   send(message: OutgoingMessage): void {
@@ -78,18 +95,26 @@ class StdioTransport implements Transport {
   openNotificationStream(): void {}
 
   close(): Promise<void> {
-    if (this.#state === 'running' || this.#state === 'new') this.#state = 'closing'
     this.#closed ??= this.#climbDown()
     return this.#closed
   }
 
   destroy(): void {
-    if (this.#state !== 'dead') this.#state = 'closing'
+    this.#closed ??= Promise.resolve()
+    const before = this.#state
+    this.#leave('stopped')
+    // After the end its group number may be somebody else's.
+    if (before === 'dead' || before === 'stopped') return
     this.#child?.killGroup('SIGKILL')
     this.#child?.release()
-    this.#onStart?.reject({ phase: 'never-sent', reason: 'aborted', message: 'was stopped while it started' })
+  }
+
+  /** No event follows. */
+  #leave(state: 'closing' | 'stopped'): void {
+    this.#state = state
+    this.#doom?.cancel()
+    this.#onStart?.reject(STOPPED)
     this.#onStart = null
-    this.#closed ??= Promise.resolve()
   }
 
   #spawn(): void {
@@ -100,10 +125,12 @@ class StdioTransport implements Transport {
       },
       failed: (reason, cause) => this.#die({ phase: 'never-sent', reason: 'spawn', message: reason, cause }),
       stdout: chunk => this.#lines.push(chunk),
-      stdoutEnd: () => this.#stdoutEnded(),
+      stdoutEnd: () => this.#dieSoon({ phase: 'unknown', reason: 'eof', message: 'closed its output' }),
       stderr: chunk => this.#stderr.push(chunk),
-      stdinBroken: cause =>
-        this.#die({ phase: 'unknown', reason: 'stdin', message: 'closed its input', cause }),
+      stdinBroken: cause => {
+        this.#queue?.stop()
+        this.#dieSoon({ phase: 'unknown', reason: 'stdin', message: 'closed its input', cause })
+      },
       drain: () => this.#queue?.drained(),
       exit: (code, signal) => this.#exited(code, signal),
     })
@@ -112,39 +139,44 @@ class StdioTransport implements Transport {
   }
 
   #line(bytes: Bytes): void {
-    if (this.#state === 'dead') return
+    if (this.#state !== 'running') return
     const first = bytes.find(byte => byte !== 0x20 && byte !== 0x09)
     if (first === 0x7b || first === 0x5b) this.events.message(bytes, null)
-    else this.events.noise(`not a message on stdout: ${excerpt(bytes)}`)
+    else this.#noise(`not a message on stdout: ${excerpt(bytes)}`)
+  }
+
+  #noise(what: string): void {
+    if (this.#state === 'running') this.events.noise(what)
   }
 
   #refuse(id: number, why: string): void {
     // A later turn: the caller is still inside `send`.
-    queueMicrotask(() =>
-      this.events.ended(id, { phase: 'never-sent', reason: 'stdin', message: `was not sent: ${why}` }),
-    )
+    queueMicrotask(() => {
+      if (this.#state !== 'running' && this.#state !== 'dead') return
+      this.events.ended(id, { phase: 'never-sent', reason: 'stdin', message: `was not sent: ${why}` })
+    })
   }
 
-  /** An exit is nearly always what follows at once, and says more. */
-  #stdoutEnded(): void {
-    this.#clock.after(100, () => this.#die({ phase: 'unknown', reason: 'eof', message: 'closed its output' }))
+  #dieSoon(fault: TransportFault): void {
+    if (this.#state !== 'running' || this.#doom) return
+    this.#doom = this.#clock.after(EXIT_WAIT_MS, () => this.#die(this.#withLastWords(fault)))
   }
 
   #exited(code: number | null, signal: string | null): void {
-    const how = signal === null ? `exited with code ${code}` : `was killed by ${signal}`
+    const message = signal === null ? `exited with code ${code}` : `was killed by ${signal}`
+    this.#die(this.#withLastWords({ phase: 'unknown', reason: 'exit', message, exit: { code, signal } }))
+  }
+
+  #withLastWords(fault: TransportFault): TransportFault {
     const said = this.#stderr.lastLines()
-    this.#die({
-      phase: 'unknown',
-      reason: 'exit',
-      message: said === '' ? how : `${how}: ${said}`,
-      exit: { code, signal },
-    })
+    return said === '' ? fault : { ...fault, message: `${fault.message}: ${said}` }
   }
 
   /** Whatever ended it, the rest of the group goes too, and what was never written is said to be so. */
   #die(fault: TransportFault): void {
-    if (this.#state === 'dead' || this.#state === 'closing') return
+    if (this.#state !== 'running') return
     this.#state = 'dead'
+    this.#doom?.cancel()
     const unsent = this.#queue?.takeUnsent() ?? []
     this.#child?.killGroup('SIGKILL')
     this.#child?.release()
@@ -160,7 +192,9 @@ class StdioTransport implements Transport {
   /** Close stdin, wait, SIGTERM the group, wait, SIGKILL the group. */
   async #climbDown(): Promise<void> {
     const child = this.#child
-    if (!child || this.#state === 'dead') return
+    const wasRunning = this.#state === 'running'
+    this.#leave(wasRunning ? 'closing' : 'stopped')
+    if (!child || !wasRunning) return
     child.endInput()
     if (!(await this.#gone(child, this.ladder.termMs))) {
       child.killGroup('SIGTERM')
@@ -170,7 +204,7 @@ class StdioTransport implements Transport {
       }
     }
     child.release()
-    this.#state = 'dead'
+    this.#state = 'stopped'
   }
 
   #gone(child: Child, withinMs: number): Promise<boolean> {

@@ -1,0 +1,43 @@
+import type { Bytes } from '../../model/index.js'
+import type { HttpFault, HttpHandler } from '../../runtime/ports.js'
+
+export interface BodyEnd {
+  readonly bytes: Bytes
+  /** False when the bound was passed: the rest is not read. */
+  readonly whole: boolean
+  /** Set when the body broke off. */
+  readonly fault: HttpFault | null
+}
+
+/** Collects a body up to a bound and tells its end once; one chunk, the usual case, is not copied. */
+export function collectBody(maxBytes: number, done: (end: BodyEnd) => void): HttpHandler {
+  let chunks: Bytes[] = []
+  let length = 0
+  let over = false
+  const finish = (whole: boolean, fault: HttpFault | null) => {
+    if (over) return
+    over = true
+    const bytes = chunks.length === 1 ? (chunks[0] as Bytes) : Buffer.concat(chunks)
+    chunks = []
+    done({ bytes: whole ? bytes : bytes.subarray(0, maxBytes), whole, fault })
+  }
+  return {
+    headers: () => undefined,
+    data: chunk => {
+      if (over) return
+      chunks.push(chunk)
+      length += chunk.length
+      if (length > maxBytes) finish(false, null)
+    },
+    end: () => finish(true, null),
+    fault: fault => finish(true, fault),
+  }
+}
+
+/** Of a body that nobody needs only the end is awaited, so that its connection can be used again. */
+export const IGNORED_BODY: HttpHandler = {
+  headers: () => undefined,
+  data: () => undefined,
+  end: () => undefined,
+  fault: () => undefined,
+}
