@@ -207,7 +207,6 @@ describe('a config', () => {
   test('warns of keys of other clients and names what does it here', () => {
     const reading = entry({
       command: 'x',
-      enabled: false,
       excludeTools: [],
       arg: [],
       requestTimeout: 1,
@@ -217,9 +216,9 @@ describe('a config', () => {
     expect(
       reading.faults.map(({ severity, fix }) => [
         severity,
-        /"(disabled|tools|args|holdfast)"|leave it/.test(fix),
+        /"(tools|args|holdfast)"|leave it/.test(fix),
       ]),
-    ).toEqual(Array(5).fill(['warning', true]))
+    ).toEqual(Array(4).fill(['warning', true]))
   })
 
   test('with a bad prefix stays under its name', () => {
