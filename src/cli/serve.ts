@@ -3,7 +3,7 @@ import { isGatewayError } from '../model/index.js'
 import { explain, openConfig } from './config-file.js'
 import { CommandFailure, EXIT } from './exit.js'
 import { LiveTable } from './live-table.js'
-import { firstStopSignal } from './stop-signals.js'
+import { firstStopSignal, surviveFaults } from './stop-signals.js'
 import { openLog, print, say, type TalkOptions } from './talk.js'
 import { painter } from './terminal.js'
 
@@ -24,6 +24,7 @@ export async function serve(options: ServeOptions): Promise<number> {
     configPath: path,
     log: record => (table?.holdsBack(record) ? undefined : log(record)),
   })
+  surviveFaults()
   const stop = firstStopSignal(() => app.kill())
   const url = await listen(app, options)
   if (options.json) print(JSON.stringify({ event: 'ready', url, pid: process.pid }))

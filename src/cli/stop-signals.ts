@@ -1,3 +1,21 @@
+import { escapeControls } from '../observe/index.js'
+import { say } from './talk.js'
+
+/** A fault that nobody caught ends one request, not the gateway with everybody's. It is told with its stack. */
+export function surviveFaults(): void {
+  const tell = (fault: unknown) => {
+    const stack = fault instanceof Error ? (fault.stack ?? fault.message) : String(fault)
+    say(
+      `holdfast: a fault of the gateway, please report it: ${stack.split('\n').map(escapeControls).join('\n')}`,
+    )
+  }
+  process.on('uncaughtException', tell)
+  process.on('unhandledRejection', tell)
+  // A reader that left must not make the attempt to tell so fail again.
+  process.stdout.on('error', () => undefined)
+  process.stderr.on('error', () => undefined)
+}
+
 /** A second signal, or a hang beyond this, ends the process at once. */
 const SECOND_SIGNAL_EXIT = 130
 

@@ -1,4 +1,4 @@
-import type { Bytes, FailureKind, GatewayError } from '../model/index.js'
+import { type Bytes, type FailureKind, GatewayError, isGatewayError, LIMITS } from '../model/index.js'
 import { json } from '../wire/index.js'
 
 /** What a face sends at the end of a request: raw `result` or raw `error`, and the HTTP status where it matters. */
@@ -43,4 +43,29 @@ export function rpcError(code: number, message: string, data?: unknown): Bytes {
 /** A tool's failure in words, for what a server reported in a form that this client cannot read. */
 export function toolErrorText(text: string): Bytes {
   return json({ content: [{ type: 'text', text }], isError: true })
+}
+
+export function tooMany(): GatewayError {
+  const message = `More than ${LIMITS.inFlightPerClient} requests of this client are in flight; wait for some to end.`
+  return new GatewayError('OVERLOADED', message, { retryAfterMs: 1_000 })
+}
+
+/** For how long a client should leave a gateway alone that is about to end. */
+export const STOPPING_RETRY_MS = 5_000
+
+export function stopping(): GatewayError {
+  const reason = 'the gateway is stopping'
+  const details = { reason, retryAfterMs: STOPPING_RETRY_MS }
+  return new GatewayError('OVERLOADED', `Nothing was sent: ${reason}. Try again in a moment.`, details)
+}
+
+/** Two requests of one id could not be told apart when they are answered or cancelled. */
+export function sameId(): GatewayError {
+  return new GatewayError('INVALID_REQUEST', 'A request with this id is still in flight.')
+}
+
+export function asError(thrown: unknown): GatewayError {
+  if (isGatewayError(thrown)) return thrown
+  const message = thrown instanceof Error ? thrown.message : String(thrown)
+  return new GatewayError('INTERNAL', `A fault of the gateway: ${message}`, { cause: thrown })
 }

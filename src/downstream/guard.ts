@@ -6,7 +6,7 @@ export interface GuardOptions {
   readonly allowedOrigins: readonly string[]
 }
 
-const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
+const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/
 
 /**
  * Keeps web pages out (DNS rebinding, cross-site requests): Host must name this machine, Origin must be absent or a
@@ -43,7 +43,7 @@ function isHostAllowed(host: string | undefined, allowed: ReadonlySet<string>): 
   const lower = host.toLowerCase()
   if (allowed.has(lower)) return true
   const name = hostName(lower)
-  return name !== null && (LOOPBACK.has(name) || allowed.has(name))
+  return name !== null && (LOOPBACK.test(name) || allowed.has(name))
 }
 
 /** Without the port; null for forms that no honest client sends (user info, trailing dot, junk). */
@@ -57,7 +57,7 @@ function isOriginAllowed(origin: string, allowed: ReadonlySet<string>): boolean 
   if (allowed.has(lower)) return true
   const match = /^https?:\/\/(.+)$/.exec(lower)
   const name = match?.[1] === undefined ? null : hostName(match[1])
-  return name !== null && LOOPBACK.has(name)
+  return name !== null && LOOPBACK.test(name)
 }
 
 function refuse(res: ServerResponse, reason: string): false {

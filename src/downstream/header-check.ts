@@ -6,8 +6,8 @@ export interface InboundHeaders {
   readonly version: string | undefined
   readonly method: string | undefined
   readonly name: string | undefined
-  /** `Mcp-Param-*`, by lower-case suffix. */
-  readonly params: ReadonlyMap<string, string>
+  /** `Mcp-Param-*`, by its suffix in lower case. */
+  param(suffix: string): string | undefined
 }
 
 const NAMED_BY: Readonly<Record<string, 'name' | 'uri'>> = {
@@ -34,29 +34,41 @@ export function checkHeaders(
   }
   if (method !== 'tools/call' || envelope.name === null) return null
   for (const param of paramsOf(envelope.name)) {
-    const expected = argumentText(envelope.params, param)
-    const fault = compare(
-      `Mcp-Param-${param.header}`,
-      headers.params.get(param.header.toLowerCase()),
-      expected,
-    )
+    const expected = argumentAt(envelope.params, param)
+    if (!expected) continue
+    const raw = headers.param(param.header.toLowerCase())
+    const fault = compare(`Mcp-Param-${param.header}`, raw, expected.text, expected.isNumber)
     if (fault) return fault
   }
   return null
 }
 
-function compare(header: string, raw: string | undefined, expected: string | undefined): string | null {
+/** What a header may hold as it is (Streamable HTTP 2026-07-28, "Header encoding"); the rest has to be encoded. */
+const PLAIN = /^[\x20-\x7e\t]*$/
+const DECIMAL = /^-?\d+(?:\.\d+)?$/
+
+function compare(
+  header: string,
+  raw: string | undefined,
+  expected: string | undefined,
+  isNumber = false,
+): string | null {
   if (expected === undefined) return null
   if (raw === undefined) return `The header ${header} is missing.`
-  const decoded = decodeHeaderValue(raw)
+  const decoded = PLAIN.test(raw) ? decodeHeaderValue(raw) : undefined
   if (decoded === undefined) return `The header ${header} cannot be decoded.`
   if (decoded === expected) return null
-  const sameNumber = /^-?\d/.test(expected) && decoded.trim() !== '' && Number(decoded) === Number(expected)
+  const sameNumber = isNumber && DECIMAL.test(decoded) && Number(decoded) === Number(expected)
   return sameNumber ? null : `The header ${header} does not say what the body says.`
 }
 
+interface Argument {
+  readonly text: string
+  readonly isNumber: boolean
+}
+
 /** The argument as text; undefined when it is null or absent. */
-function argumentText(params: ObjectSlice | null, { path }: HeaderParam): string | undefined {
+function argumentAt(params: ObjectSlice | null, { path }: HeaderParam): Argument | undefined {
   let object = params
   for (const key of ['arguments', ...path.slice(0, -1)]) {
     const inner = object ? member(object, key) : undefined
@@ -65,9 +77,10 @@ function argumentText(params: ObjectSlice | null, { path }: HeaderParam): string
   }
   const found = object ? member(object, path.at(-1) ?? '') : undefined
   if (!object || !found || typeAt(object.bytes, found) === 'null') return undefined
-  return stringAt(object.bytes, found) ?? text(object.bytes, found.start, found.end)
+  const text = stringAt(object.bytes, found) ?? rawText(object.bytes, found.start, found.end)
+  return { text, isNumber: typeAt(object.bytes, found) === 'number' }
 }
 
-function text(bytes: Bytes, start: number, end: number): string {
+function rawText(bytes: Bytes, start: number, end: number): string {
   return Buffer.from(bytes.subarray(start, end)).toString('latin1')
 }

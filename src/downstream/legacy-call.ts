@@ -6,15 +6,15 @@ import {
   type Outcome,
   type Reply,
 } from '../model/index.js'
-import type { Clock, GatewayCore, RunningCall } from '../runtime/ports.js'
+import type { Clock, GatewayCore, RunningCall, Timer } from '../runtime/ports.js'
 import { editObject, json, member, objectAt, slice, stringAt, typeAt } from '../wire/index.js'
-import { mentions, messageOf } from './eras/modern.js'
+import { isObject, mentions, messageOf } from './eras/modern.js'
 import type { LegacySession } from './legacy-session.js'
 import type { AnswerSink } from './sink.js'
 
 /** Rounds of questions in one call; a server that asks for ever is cut off. */
 const MAX_ROUNDS = 8
-/** A state without questions means "come back later". */
+/** A state without questions means "come back later"; each time a little later. */
 const STATE_ONLY_MS = 250
 
 /**
@@ -23,6 +23,7 @@ const STATE_ONLY_MS = 250
  */
 export class LegacyCall implements RunningCall {
   #running: RunningCall | null = null
+  #pause: Timer | null = null
   #over = false
   #rounds = 0
 
@@ -41,6 +42,7 @@ export class LegacyCall implements RunningCall {
 
   cancel(reason: string): void {
     this.#over = true
+    this.#pause?.cancel()
     this.#running?.cancel(reason)
   }
 
@@ -58,7 +60,8 @@ export class LegacyCall implements RunningCall {
   #gather(wanted: InputRequired, outcome: Outcome, done: (outcome: Outcome) => void): void {
     const { requests, state } = wanted
     if (requests.length === 0) {
-      this.clock.after(STATE_ONLY_MS, () => this.#again(new Map(), state, done))
+      const wait = STATE_ONLY_MS * 2 ** (this.#rounds - 1)
+      this.#pause = this.clock.after(wait, () => this.#again(new Map(), state, done))
       return
     }
     const answers = new Map<string, Bytes>()
@@ -100,7 +103,7 @@ interface InputRequired {
 function inputRequired(outcome: Outcome): InputRequired | null {
   if (outcome.kind !== 'answered' || outcome.era !== 'modern' || !('result' in outcome.reply)) return null
   const { result } = outcome.reply
-  if (!mentions(result, 'input_required')) return null
+  if (!mentions(result, 'input_required') || !isObject(result)) return null
   const object = objectAt(result)
   const type = member(object, 'resultType')
   if (!type || stringAt(result, type) !== 'input_required') return null

@@ -2,14 +2,15 @@ import {
   type Bytes,
   type Call,
   type CallContext,
-  GatewayError,
-  isGatewayError,
+  type GatewayError,
+  type Kind,
   LEGACY_VERSIONS,
   LIMITS,
+  LIST_METHOD,
   NEWEST_LEGACY,
   type Scope,
 } from '../model/index.js'
-import type { Clock, GatewayCore } from '../runtime/ports.js'
+import type { Clock, GatewayCore, RunningCall } from '../runtime/ports.js'
 import {
   type Envelope,
   errorMessage,
@@ -25,7 +26,7 @@ import {
 } from '../wire/index.js'
 import { encodeLegacy, legacyTool } from './eras/legacy.js'
 import { retoken } from './eras/modern.js'
-import { encodeFailure, type Final, rpcError } from './failures.js'
+import { asError, encodeFailure, type Final, rpcError, sameId, stopping, tooMany } from './failures.js'
 import { LegacyCall } from './legacy-call.js'
 import { LegacySession } from './legacy-session.js'
 import { cursorOf, encodeList, listedKind } from './lists.js'
@@ -34,9 +35,18 @@ import type { AnswerSink } from './sink.js'
 const EMPTY_RESULT = Buffer.from('{}')
 const LOG_LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency']
 
-/** The handshake: null when the params are none. */
+/** Offered in no handshake; passed on to a server, they would change what its other clients share. */
+const NOT_OFFERED = new Set([
+  'resources/subscribe',
+  'resources/unsubscribe',
+  'server/discover',
+  'subscriptions/listen',
+])
+
+/** The handshake. A client that names no version that is spoken here gets the newest one of its era. */
 export function beginSession(
   core: GatewayCore,
+  clock: Clock,
   envelope: Envelope,
   scope: Scope,
   id: string,
@@ -60,6 +70,7 @@ export function beginSession(
     version,
     object('capabilities') ?? EMPTY_RESULT,
     object('clientInfo'),
+    clock,
   )
   const { serverInfo, capabilities, instructions } = core.offer(scope)
   const result = {
@@ -107,14 +118,10 @@ export class LegacyServer {
         final.status,
       )
     const method = envelope.method ?? ''
+    const refusal = this.#refuse(session, envelope)
+    if (refusal) return answer(encodeFailure(method, refusal))
     const kind = listedKind(method)
-    if (kind) {
-      this.core.list(kind, session.scope, cursorOf(envelope)).then(
-        page => answer({ result: encodeList(kind, page, {}, '', kind === 'tools' ? legacyTool : undefined) }),
-        thrown => answer(encodeFailure(method, asError(thrown))),
-      )
-      return
-    }
+    if (kind) return this.#list(kind, session, envelope, answer, dropped)
     switch (method) {
       case 'ping':
         return answer({ result: EMPTY_RESULT })
@@ -123,8 +130,42 @@ export class LegacyServer {
       case 'logging/setLevel':
         return answer(setLogLevel(session, envelope))
       default:
+        if (NOT_OFFERED.has(method)) return answer({ error: rpcError(-32601, `Method not found: ${method}`) })
         return this.#call(session, envelope, sink, answer, dropped)
     }
+  }
+
+  #refuse(session: LegacySession, { id }: Envelope): GatewayError | null {
+    if (id === null || session.running.has(id)) return sameId()
+    if (session.running.size >= LIMITS.inFlightPerClient) return tooMany()
+    return this.core.draining ? stopping() : null
+  }
+
+  #list(
+    kind: Kind,
+    session: LegacySession,
+    envelope: Envelope,
+    answer: (final: Final) => void,
+    dropped: () => void,
+  ): void {
+    const { id } = envelope
+    if (id === null) return
+    const running: RunningCall = { cancel: dropped }
+    const finish = (final: Final) => {
+      if (session.running.get(id) !== running) return
+      session.running.delete(id)
+      answer(final)
+    }
+    session.running.set(id, running)
+    void this.#page(kind, session, envelope).then(
+      result => finish({ result }),
+      thrown => finish(encodeFailure(LIST_METHOD[kind], asError(thrown))),
+    )
+  }
+
+  async #page(kind: Kind, session: LegacySession, envelope: Envelope): Promise<Bytes> {
+    const page = await this.core.list(kind, session.scope, cursorOf(envelope))
+    return encodeList(kind, page, {}, '', kind === 'tools' ? legacyTool : undefined)
   }
 
   #call(
@@ -134,26 +175,23 @@ export class LegacyServer {
     answer: (final: Final) => void,
     dropped: () => void,
   ): void {
-    const method = envelope.method ?? ''
     const { id } = envelope
-    if (id === null || session.running.has(id)) {
-      return answer({ error: rpcError(-32600, 'A request with this id is still in flight.') })
-    }
-    if (session.running.size >= LIMITS.inFlightPerClient) return answer(encodeFailure(method, tooMany()))
-    if (this.core.draining) return answer(encodeFailure(method, draining()))
+    if (id === null) return
     const call: Call = {
-      method,
+      method: envelope.method ?? '',
       params: envelope.params,
       context: contextFor(session, envelope, sink),
     }
     const running = new LegacyCall(this.core, this.clock, session, call, sink).start(outcome => {
       session.running.delete(id)
+      session.withdraw(sink)
       const final = encodeLegacy(call, outcome)
       if (final) answer(final)
     })
     session.running.set(id, {
       cancel: reason => {
         running.cancel(reason)
+        session.withdraw(sink)
         dropped()
       },
     })
@@ -193,20 +231,4 @@ function setLogLevel(session: LegacySession, { params, bytes }: Envelope): Final
   }
   session.logLevel = level
   return { result: EMPTY_RESULT }
-}
-
-export function tooMany(): GatewayError {
-  const message = `More than ${LIMITS.inFlightPerClient} requests of this client are in flight; wait for some to end.`
-  return new GatewayError('OVERLOADED', message, { retryAfterMs: 1_000 })
-}
-
-export function draining(): GatewayError {
-  const reason = 'the gateway is stopping'
-  return new GatewayError('UPSTREAM_REMOVED', `Nothing was sent: ${reason}.`, { reason })
-}
-
-export function asError(thrown: unknown): GatewayError {
-  if (isGatewayError(thrown)) return thrown
-  const message = thrown instanceof Error ? thrown.message : String(thrown)
-  return new GatewayError('INTERNAL', `A fault of the gateway: ${message}`, { cause: thrown })
 }

@@ -1,16 +1,16 @@
 import { SmallTable } from '../core/tables/index.js'
 import type { Ask, Bytes, Kind, Reply, Scope } from '../model/index.js'
-import type { RunningCall } from '../runtime/ports.js'
+import type { Clock, RunningCall } from '../runtime/ports.js'
 import {
   type Envelope,
   type JsonRpcId,
-  json,
   member,
   notificationMessage,
   objectAt,
   requestMessage,
   slice,
 } from '../wire/index.js'
+import { ChangeTeller, type ListName } from './changes.js'
 import { rpcError } from './failures.js'
 import type { AnswerSink } from './sink.js'
 
@@ -21,11 +21,17 @@ const ASKABLE: Readonly<Record<string, string>> = {
   'roots/list': 'roots',
 }
 
-const CHANGED: Readonly<Record<Kind, string>> = {
-  tools: 'notifications/tools/list_changed',
-  prompts: 'notifications/prompts/list_changed',
-  resources: 'notifications/resources/list_changed',
-  resourceTemplates: 'notifications/resources/list_changed',
+interface Pending {
+  readonly respond: (reply: Reply) => void
+  /** The answer to the request that the question belongs to. */
+  readonly sink: AnswerSink
+}
+
+/** Where notifications go that belong to no request. */
+export interface Channel {
+  send(message: Bytes): void
+  /** The session is over. */
+  end(): void
 }
 
 /** One legacy client after `initialize`: what it declared, what it runs, and what it has been asked. */
@@ -34,10 +40,11 @@ export class LegacySession {
   logLevel: string | null = null
   /** Whether there is anything that this client could be asked. */
   readonly canBeAsked: boolean
-  /** Where notifications go that belong to no request; null while there is no such stream. */
-  channel: ((message: Bytes) => void) | null = null
-  readonly #asks = new Map<number, (reply: Reply) => void>()
-  readonly #unsaid = new Set<string>()
+  #channel: Channel | null = null
+  readonly #asks = new Map<number, Pending>()
+  /** What changed while there was no channel. */
+  readonly #unsaid = new Set<ListName>()
+  readonly #changes: ChangeTeller
   #nextAsk = 1
   #leave: (() => void) | null = null
 
@@ -48,24 +55,31 @@ export class LegacySession {
     readonly version: string,
     readonly capabilities: Bytes,
     readonly clientInfo: Bytes | undefined,
+    clock: Clock,
   ) {
+    this.#changes = new ChangeTeller(clock, list => this.#tell(list))
     const declared = objectAt(capabilities)
     this.canBeAsked = Object.values(ASKABLE).some(key => member(declared, key) !== undefined)
   }
 
   get busy(): boolean {
-    return this.running.size > 0 || this.channel !== null
+    return this.running.size > 0 || this.#channel !== null
   }
 
   /** From now on changed lists are told. */
   watch(onListChanged: (listener: (kind: Kind) => void) => () => void): void {
-    this.#leave ??= onListChanged(kind => this.#tell(CHANGED[kind]))
+    this.#leave ??= onListChanged(kind => this.#changes.note(kind))
   }
 
-  openChannel(channel: (message: Bytes) => void): void {
-    this.channel = channel
-    for (const method of this.#unsaid) channel(notificationMessage(method, null))
+  openChannel(channel: Channel): void {
+    this.#channel = channel
+    for (const list of this.#unsaid) channel.send(changed(list))
     this.#unsaid.clear()
+  }
+
+  /** Does nothing when another channel has taken its place. */
+  closeChannel(channel: Channel): void {
+    if (this.#channel === channel) this.#channel = null
   }
 
   /** Puts a server's question to the client, on the stream of the request that it belongs to. */
@@ -78,7 +92,7 @@ export class LegacySession {
       return
     }
     const id = this.#nextAsk++
-    this.#asks.set(id, question.respond)
+    this.#asks.set(id, { respond: question.respond, sink })
     if (sink.interim(requestMessage(id, question.method, question.params), false)) return
     this.#asks.delete(id)
     question.respond({ error: rpcError(-32601, 'The client cannot be asked: it takes no event stream.') })
@@ -86,11 +100,20 @@ export class LegacySession {
 
   /** The client's answer to a question; answers to nothing are dropped. */
   answered({ id, bytes, result, error }: Envelope): void {
-    const respond = typeof id === 'number' ? this.#asks.get(id) : undefined
-    if (typeof id !== 'number' || !respond) return
+    const pending = typeof id === 'number' ? this.#asks.get(id) : undefined
+    if (typeof id !== 'number' || !pending) return
     this.#asks.delete(id)
-    if (result) respond({ result: slice(bytes, result) })
-    else if (error) respond({ error: slice(bytes, error) })
+    if (result) pending.respond({ result: slice(bytes, result) })
+    else if (error) pending.respond({ error: slice(bytes, error) })
+  }
+
+  /** The request that `sink` answers is over: nobody waits for its questions any more. */
+  withdraw(sink: AnswerSink): void {
+    for (const [id, pending] of this.#asks) {
+      if (pending.sink !== sink) continue
+      this.#asks.delete(id)
+      pending.respond({ error: rpcError(-32603, 'The request that asked is over.') })
+    }
   }
 
   cancel(requestId: JsonRpcId, reason: string): void {
@@ -100,15 +123,21 @@ export class LegacySession {
   end(reason: string): void {
     this.#leave?.()
     this.#leave = null
-    this.channel = null
+    this.#changes.stop()
+    this.#channel?.end()
+    this.#channel = null
     for (const running of this.running.values()) running.cancel(reason)
     this.running.clear()
-    for (const respond of this.#asks.values()) respond({ error: json({ code: -32603, message: reason }) })
+    for (const { respond } of this.#asks.values()) respond({ error: rpcError(-32603, reason) })
     this.#asks.clear()
   }
 
-  #tell(method: string): void {
-    if (this.channel) this.channel(notificationMessage(method, null))
-    else this.#unsaid.add(method)
+  #tell(list: ListName): void {
+    if (this.#channel) this.#channel.send(changed(list))
+    else this.#unsaid.add(list)
   }
+}
+
+function changed(list: ListName): Bytes {
+  return notificationMessage(`notifications/${list}/list_changed`, null)
 }

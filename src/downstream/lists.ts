@@ -1,4 +1,4 @@
-import { type Bytes, type Kind, LIST_METHOD } from '../model/index.js'
+import { type Bytes, GatewayError, type Kind, LIST_METHOD } from '../model/index.js'
 import type { ListPage } from '../runtime/ports.js'
 import { concat, type Envelope, json, member, stringAt } from '../wire/index.js'
 
@@ -11,10 +11,16 @@ export function listedKind(method: string): Kind | undefined {
   return KIND_OF.get(method)
 }
 
-/** Null = from the start. */
+/**
+ * Null = from the start.
+ * @throws GatewayError INVALID_PARAMS for a cursor that cannot be one
+ */
 export function cursorOf({ params }: Envelope): string | null {
   const found = params && member(params, 'cursor')
-  return found && params ? (stringAt(params.bytes, found) ?? null) : null
+  if (!found || !params) return null
+  const cursor = stringAt(params.bytes, found)
+  if (cursor === undefined) throw new GatewayError('INVALID_PARAMS', 'params.cursor must be a string.')
+  return cursor
 }
 
 /** A list result; `members` are further raw members, each with a comma in front. */

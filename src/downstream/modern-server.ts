@@ -7,7 +7,7 @@ import {
   LIST_METHOD,
   type Scope,
 } from '../model/index.js'
-import type { GatewayCore, RunningCall } from '../runtime/ports.js'
+import type { Clock, GatewayCore, RunningCall } from '../runtime/ports.js'
 import {
   type Envelope,
   errorMessage,
@@ -22,11 +22,11 @@ import {
   stringAt,
   typeAt,
 } from '../wire/index.js'
+import { ChangeTeller } from './changes.js'
 import { type Claim, SUPPORTED_VERSIONS } from './classify.js'
 import { encodeModern, encodeModernFailure, modernMeta, modernTool, retoken } from './eras/modern.js'
-import { type Final, rpcError } from './failures.js'
+import { asError, type Final, rpcError, stopping } from './failures.js'
 import { checkHeaders, type InboundHeaders } from './header-check.js'
-import { asError, draining } from './legacy-server.js'
 import { cursorOf, encodeList, listedKind } from './lists.js'
 import type { AnswerSink } from './sink.js'
 
@@ -67,7 +67,10 @@ export interface ModernRequest {
 export class ModernServer {
   readonly #listens = new Set<() => void>()
 
-  constructor(private readonly core: GatewayCore) {}
+  constructor(
+    private readonly core: GatewayCore,
+    private readonly clock: Clock,
+  ) {}
 
   /** @returns what to cancel when the client goes away; null when the answer was given */
   serve(request: ModernRequest): RunningCall | null {
@@ -84,20 +87,17 @@ export class ModernServer {
       return null
     }
     const method = envelope.method ?? ''
-    const kind = listedKind(method)
-    if (kind) {
-      this.#list(kind, request, answer)
+    if (this.core.draining) {
+      answer(encodeModernFailure(method, stopping(), this.#info(request.scope)))
       return null
     }
+    const kind = listedKind(method)
+    if (kind) return this.#list(kind, request, answer)
     if (method === 'server/discover') {
       answer({ result: this.#discover(request.scope) })
       return null
     }
     if (method === 'subscriptions/listen') return this.#listen(request, id, answer)
-    if (this.core.draining) {
-      answer(encodeModernFailure(method, draining(), this.#info(request.scope)))
-      return null
-    }
     return this.#call(request, answer)
   }
 
@@ -133,23 +133,27 @@ export class ModernServer {
     return known ? null : { error: rpcError(-32601, `Method not found: ${method}`), status: 404 }
   }
 
-  #list(kind: Kind, { envelope, scope }: ModernRequest, answer: (final: Final) => void): void {
-    const info = this.#info(scope)
-    this.core.list(kind, scope, cursorOf(envelope)).then(
-      page => {
-        const members = `,"resultType":"complete","ttlMs":${page.ttlMs},"cacheScope":"${page.cacheScope}"`
-        answer({
-          result: encodeList(
-            kind,
-            page,
-            modernMeta(info),
-            members,
-            kind === 'tools' ? modernTool : undefined,
-          ),
-        })
-      },
-      thrown => answer(encodeModernFailure(envelope.method ?? '', asError(thrown), info)),
+  #list(kind: Kind, { envelope, scope }: ModernRequest, answer: (final: Final) => void): RunningCall {
+    let cancelled = false
+    const finish = (final: Final) => {
+      if (!cancelled) answer(final)
+    }
+    void this.#page(kind, envelope, scope).then(
+      result => finish({ result }),
+      thrown => finish(encodeModernFailure(LIST_METHOD[kind], asError(thrown), this.#info(scope))),
     )
+    return {
+      cancel: () => {
+        cancelled = true
+      },
+    }
+  }
+
+  async #page(kind: Kind, envelope: Envelope, scope: Scope): Promise<Bytes> {
+    const page = await this.core.list(kind, scope, cursorOf(envelope))
+    const members = `,"resultType":"complete","ttlMs":${page.ttlMs},"cacheScope":"${page.cacheScope}"`
+    const change = kind === 'tools' ? modernTool : undefined
+    return encodeList(kind, page, modernMeta(this.#info(scope)), members, change)
   }
 
   #discover(scope: Scope): Bytes {
@@ -170,38 +174,47 @@ export class ModernServer {
     const method = envelope.method ?? ''
     const call: Call = { method, params: envelope.params, context: contextFor(request) }
     return this.core.call(call, outcome => {
-      const final = encodeModern(method, outcome, this.#info(scope))
+      const final = encodeModern(call, outcome, this.#info(scope))
       if (final) answer(final)
     })
   }
 
-  #listen(request: ModernRequest, id: Bytes, answer: (final: Final) => void): RunningCall {
+  #listen(request: ModernRequest, id: Bytes, answer: (final: Final) => void): RunningCall | null {
     const { envelope, scope, sink } = request
     const wanted = wantedChanges(envelope)
     const info = this.#info(scope)
     const tagged = json({ _meta: subscriptionMeta(id) })
     const acknowledged = json({ _meta: subscriptionMeta(id), notifications: wanted })
-    sink.interim(notificationMessage('notifications/subscriptions/acknowledged', acknowledged), false)
-    const leave = this.core.onListChanged(scope, kind => {
-      const name = kind === 'resourceTemplates' ? 'resources' : kind
-      if (!wanted[`${name}ListChanged`]) return
-      sink.interim(notificationMessage(`notifications/${name}/list_changed`, tagged), true)
+    if (!sink.interim(notificationMessage('notifications/subscriptions/acknowledged', acknowledged), false)) {
+      answer(NO_STREAM)
+      return null
+    }
+    const changes = new ChangeTeller(this.clock, list => {
+      sink.interim(notificationMessage(`notifications/${list}/list_changed`, tagged), true)
     })
+    const unwatch = this.core.onListChanged(scope, kind => {
+      const list = kind === 'resourceTemplates' ? 'resources' : kind
+      if (wanted[`${list}ListChanged`]) changes.note(kind)
+    })
+    const leave = () => {
+      unwatch()
+      changes.stop()
+      this.#listens.delete(end)
+    }
     const end = () => {
       leave()
-      this.#listens.delete(end)
       answer({
         result: json({ resultType: 'complete', _meta: { ...modernMeta(info), ...subscriptionMeta(id) } }),
       })
     }
     this.#listens.add(end)
-    return {
-      cancel: () => {
-        leave()
-        this.#listens.delete(end)
-      },
-    }
+    return { cancel: leave }
   }
+}
+
+const NO_STREAM: Final = {
+  error: rpcError(-32600, 'subscriptions/listen is answered by an event stream; accept text/event-stream.'),
+  status: 406,
 }
 
 /** The subscription's id is the id of the request, in the same JSON type. */

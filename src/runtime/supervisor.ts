@@ -25,6 +25,7 @@ import type { Connection, ConnectionEvents, Connector, Host, Timer } from './por
 import type { Store } from './store.js'
 
 const NO_CAPABILITIES: Bytes = Buffer.from('{}')
+const RETIRE_POLL_MS = 1_000
 
 export interface SupervisorEvents {
   stderr(upstream: string, line: string): void
@@ -37,6 +38,8 @@ export class Supervisor {
   #connection: Connection | null = null
   /** On its way out: a second signal must still find it. */
   #closing: Connection | null = null
+  /** Lost for new calls, with calls still under way. */
+  readonly #retired = new Set<Connection>()
   #timer: Timer | null = null
   #opening: AbortController | null = null
   #lastError: LastError | null = null
@@ -97,11 +100,26 @@ export class Supervisor {
     return this.#machine.epoch !== epoch
   }
 
-  /** A call could not even reach the server: the connection is worth nothing any more. */
+  /** A call could not even reach the server: nothing new is sent there. What is under way may still be answered. */
   reportUnreachable(connection: Connection, error: GatewayError): void {
     if (connection !== this.#connection) return
-    connection.destroy(error)
+    this.#retired.add(connection)
     this.#lose(this.#machine.epoch, error)
+    this.#retire(connection, error)
+  }
+
+  #retire(connection: Connection, error: GatewayError): void {
+    if (connection.inFlight > 0 && this.#retired.has(connection)) {
+      this.host.clock.after(RETIRE_POLL_MS, () => this.#retire(connection, error))
+      return
+    }
+    this.#retired.delete(connection)
+    connection.destroy(error)
+  }
+
+  #dismissRetired(error: GatewayError): void {
+    for (const connection of this.#retired) connection.destroy(error)
+    this.#retired.clear()
   }
 
   /** Resolves when nothing of the upstream is left. */
@@ -110,6 +128,7 @@ export class Supervisor {
     this.#closing = connection
     this.#feed({ kind: 'stopped' })
     this.#catalog.stop()
+    this.#dismissRetired(stopping(this.spec.name))
     await Promise.all([connection?.close(), this.#leases.close()])
     await this.#openAttempt
   }
@@ -120,6 +139,7 @@ export class Supervisor {
     this.#feed({ kind: 'stopped' })
     this.#catalog.stop()
     connection?.destroy(stopping(this.spec.name))
+    this.#dismissRetired(stopping(this.spec.name))
     this.#leases.destroy(stopping(this.spec.name))
   }
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { offering, view } from '../../../test/kit/views.js'
+import { component, offering, view } from '../../../test/kit/views.js'
 import { EMPTY_CATALOG, KINDS, type UpstreamView } from '../../model/index.js'
 import {
   matchesTemplate,
@@ -20,7 +20,6 @@ describe('a public URI of any server', () => {
   test('is turned back exactly, whatever it is, or was never changed', () => {
     const uris = fc.oneof(
       fc.string(),
-      fc.webUrl(),
       fc
         .tuple(fc.constantFrom('demo:', 'demo://', 'ui://', 'FILE:///', 'http:', 'urn:~/'), fc.string())
         .map(([head, rest]) => head + rest),
@@ -56,15 +55,11 @@ describe('a URI template from a hostile server', () => {
     ['millions of runs', '{a}'.repeat(500_000), 'b/'.repeat(1_000)],
     ['runs between letters', 'a{x}'.repeat(20_000), 'a'.repeat(40_000)],
     ['runs of either kind between letters', '{+x}a{y}b'.repeat(10_000), 'ab'.repeat(20_000)],
-    [
-      'a long text that nearly fits everywhere',
-      `{+x}${'a'.repeat(60_000)}b{+y}c`,
-      `${'a'.repeat(120_000)}c`,
-    ],
+    ['a long text that nearly fits everywhere', `{+x}${'a'.repeat(60_000)}b{+y}c`, `${'a'.repeat(120_000)}c`],
     ['braces that never close', '{'.repeat(300_000), 'x'],
   ])('with %s costs time in proportion to its length', (_what, template, uri) => {
     const { matched, ms } = timed(template, uri)
-    expect(matched).toBe(_what === 'a long text that nearly fits everywhere' ? matched : false)
+    expect(matched).toBe(false)
     expect(ms).toBeLessThan(1_000)
   })
 
@@ -169,10 +164,9 @@ describe('a merged catalog', () => {
   })
 
   test('keeps what is known of a list that is stale or failed', () => {
-    const { tools } = offering('tools', 't')
-    if (!('items' in tools)) throw new Error('a live list')
-    const stale = { ...EMPTY_CATALOG, tools: { ...tools, state: 'stale' } } as const
-    const failed = { ...EMPTY_CATALOG, tools: { state: 'failed', reason: 'x', items: tools.items } } as const
+    const items = [component('tools', 't')]
+    const stale = { ...EMPTY_CATALOG, tools: { state: 'stale', items, fetchedAt: 0 } } as const
+    const failed = { ...EMPTY_CATALOG, tools: { state: 'failed', reason: 'x', items } } as const
     for (const catalog of [stale, failed]) {
       expect(mergeCatalogs([view('a', { catalog })]).listed.tools.map(entry => entry.key)).toEqual(['a__t'])
     }
@@ -245,7 +239,7 @@ describe('a public name', () => {
   })
 
   test('is the same after a restart', () => {
-    expect(publicName('a', 'get data')).toBe('a__get_data_30caafd9')
+    expect(publicName('a', 'get data')).toBe('a__get_data_8ac787d8')
   })
 })
 
@@ -254,6 +248,6 @@ describe('merged instructions', () => {
     const many = Array.from({ length: 3_000 }, (_, i) => view(`s${i}`, { instructions: 'y' }))
     expect(mergeInstructions(many).length).toBeLessThanOrEqual(16_000)
     const emoji = mergeInstructions([view('a', { instructions: `${'x'.repeat(1_998)}😀😀` })])
-    expect(emoji.isWellFormed()).toBe(true)
+    expect(emoji).not.toMatch(/\p{Surrogate}/u)
   })
 })

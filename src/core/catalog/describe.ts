@@ -2,6 +2,7 @@ import type { UpstreamView } from '../../model/index.js'
 
 const MAX_EACH = 2_000
 const MAX_ALL = 16_000
+const SEPARATOR = '\n\n'
 
 /** The instructions of every server that gave some, each under its name, within bounds. */
 export function mergeInstructions(views: readonly UpstreamView[]): string {
@@ -12,10 +13,10 @@ export function mergeInstructions(views: readonly UpstreamView[]): string {
     if (!text) continue
     const section = `## ${view.name}${prefixNote(view)}\n\n${cut(text, MAX_EACH)}`
     if (section.length > left) break
-    left -= section.length
+    left -= section.length + SEPARATOR.length
     sections.push(section)
   }
-  return sections.join('\n\n')
+  return sections.join(SEPARATOR)
 }
 
 function prefixNote(view: UpstreamView): string {
@@ -23,5 +24,7 @@ function prefixNote(view: UpstreamView): string {
 }
 
 function cut(text: string, max: number): string {
-  return text.length <= max ? text : `${text.slice(0, max - 1)}…`
+  if (text.length <= max) return text
+  // Never between the two halves of one character.
+  return `${text.slice(0, max - 1).replace(/[\uD800-\uDBFF]$/, '')}…`
 }

@@ -27,7 +27,12 @@ export function mergeCatalogs(views: Iterable<UpstreamView>): MergedCatalog {
     for (const loser of losers) shadowed.push(qualify(loser, owned))
     byKey[kind] = owned
   }
-  return Object.freeze({ listed, byKey, shadowed })
+  return freeze({ listed, byKey, shadowed })
+}
+
+function freeze(merged: MergedCatalog): MergedCatalog {
+  for (const part of Object.values(merged)) Object.freeze(part)
+  return Object.freeze(merged)
 }
 
 function contributes(view: UpstreamView): boolean {
@@ -41,12 +46,27 @@ function claim(
   owned: Map<string, CatalogEntry>,
   losers: CatalogEntry[],
 ): void {
+  const lost = new Set<string>()
   for (const component of itemsOf(view, kind)) {
     const entry = entryFor(view, component)
     const owner = owned.get(entry.key)
     if (!owner) owned.set(entry.key, entry)
-    else if (owner.upstream !== view.name) losers.push(entry)
+    else if (owner.upstream !== view.name && !lost.has(entry.key)) {
+      lost.add(entry.key)
+      losers.push(entry)
+    }
   }
+}
+
+/**
+ * True when the server is known to offer a tool or prompt of that public name, but takes no part in the merged catalog
+ * now: it is hidden while it is down, or turned out misconfigured.
+ */
+export function withholds(view: UpstreamView, kind: 'tools' | 'prompts', name: string): boolean {
+  if (view.state === 'disabled' || contributes(view)) return false
+  return itemsOf(view, kind).some(
+    ({ key }) => publicName(view.prefix, key) === name || publicName(view.name, key) === name,
+  )
 }
 
 const entries = new WeakMap<Component, CatalogEntry>()
@@ -72,7 +92,7 @@ function qualify(loser: CatalogEntry, owned: Map<string, CatalogEntry>): Shadowe
   const qualified = publicKey(upstream, component)
   const reachableAs = owned.has(qualified) ? null : qualified
   if (reachableAs !== null) owned.set(reachableAs, Object.freeze({ ...loser, key: reachableAs }))
-  return { kind, key, upstream, by, reachableAs }
+  return Object.freeze({ kind, key, upstream, by, reachableAs })
 }
 
 /** Components of one kind that a server is known to offer. */
@@ -81,16 +101,15 @@ export function itemsOf(view: UpstreamView, kind: Kind): readonly Component[] {
   return 'items' in catalog ? catalog.items : []
 }
 
-const scoped = new WeakMap<UpstreamView['catalog'], MergedCatalog>()
+const scoped = new WeakMap<UpstreamView['catalog'], { name: string; merged: MergedCatalog }>()
 
-/** One server under its own names. */
+/** One server under its own names. Kept by catalog, because a view changes far more often than its catalog. */
 export function scopeToServer(view: UpstreamView): MergedCatalog {
-  let catalog = scoped.get(view.catalog)
-  if (!catalog) {
-    catalog = mergeOne(view)
-    scoped.set(view.catalog, catalog)
-  }
-  return catalog
+  const known = scoped.get(view.catalog)
+  if (known?.name === view.name) return known.merged
+  const merged = mergeOne(view)
+  scoped.set(view.catalog, { name: view.name, merged })
+  return merged
 }
 
 function mergeOne(view: UpstreamView): MergedCatalog {
@@ -105,5 +124,5 @@ function mergeOne(view: UpstreamView): MergedCatalog {
     listed[kind] = Object.freeze([...owned.values()])
     byKey[kind] = owned
   }
-  return Object.freeze({ listed, byKey, shadowed: [] })
+  return freeze({ listed, byKey, shadowed: [] })
 }

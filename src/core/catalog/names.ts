@@ -2,6 +2,8 @@ import { LIMITS } from '../../model/index.js'
 
 const SEPARATOR = '__'
 const HASH_LENGTH = 8
+/** What is left of a name in front of its hash. */
+const CUT_LENGTH = LIMITS.publicName - HASH_LENGTH - 1
 
 /**
  * The name under which clients see a tool or prompt: `PREFIX__NAME`, or NAME without prefix. Characters that clients
@@ -10,15 +12,19 @@ const HASH_LENGTH = 8
  */
 export function publicName(prefix: string, native: string): string {
   const full = startOf(prefix) + native
-  const safe = full.replace(/[^A-Za-z0-9_.-]/g, '_')
+  const safe = clean(full)
   if (safe === full && full.length <= LIMITS.publicName) return full
   const hash = stableHash(`${prefix}\0${native}`)
-  return `${safe.slice(0, LIMITS.publicName - HASH_LENGTH - 1)}_${hash}`
+  return `${safe.slice(0, CUT_LENGTH)}_${hash}`
 }
 
-/** True when a server with this prefix could have a component of that public name. */
+/** True when a server with this prefix could have a component of that public name, a cut or cleaned one included. */
 export function couldOwnName(prefix: string, name: string): boolean {
-  return name.startsWith(startOf(prefix))
+  return name.startsWith(clean(startOf(prefix)).slice(0, CUT_LENGTH))
+}
+
+function clean(name: string): string {
+  return name.replace(/[^A-Za-z0-9_.-]/g, '_')
 }
 
 function startOf(prefix: string): string {

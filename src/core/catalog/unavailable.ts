@@ -1,4 +1,4 @@
-import { EMPTY_CATALOG, type Kind, type Scope, type Snapshot, type UpstreamView } from '../../model/index.js'
+import type { Kind, Scope, Snapshot, UpstreamView } from '../../model/index.js'
 
 /** A server whose part of a list is missing, old, or could not be had. */
 export interface Missing {
@@ -29,6 +29,7 @@ function judge(view: UpstreamView, kind: Kind): Missing | null {
     if (catalog.state === 'failed') return { view, kind, stale: catalog.items.length > 0 }
     return catalog.state === 'unknown' ? { view, stale: false } : null
   }
-  if (view.state === 'idle' && view.catalog !== EMPTY_CATALOG) return null
+  // Asleep until first use, and what it offers is known.
+  if (view.state === 'idle' && catalog.state === 'live') return null
   return { view, stale: view.state !== 'misconfigured' && listed }
 }

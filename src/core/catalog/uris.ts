@@ -19,7 +19,7 @@ export function publicUri(prefix: string, native: string): string {
 
 /** The exact inverse of `publicUri`; undefined when the URI does not carry that prefix. */
 export function nativeUri(prefix: string, uri: string): string | undefined {
-  const head = headOf(uri)
+  const head = isFetchable(uri) ? null : headOf(uri)
   const marked = `${prefix}${MARK}`
   if (head === null || prefix === '' || !uri.startsWith(marked, head.length)) return undefined
   return head + uri.slice(head.length + marked.length)

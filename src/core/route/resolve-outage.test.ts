@@ -155,8 +155,12 @@ describe('one server alone', () => {
 
 describe('a bare URI', () => {
   test('that two servers offer is nobody’s, unless one of them shows it so', () => {
-    const [a, b] = ['a', 'b'].map(name => view(name, { catalog: offering('resources', 'demo://x') }))
-    if (!a || !b) throw new Error('two views')
+    const catalog: UpstreamCatalog = {
+      ...offering('resources', 'demo://x'),
+      resourceTemplates: { state: 'absent' },
+    }
+    const a = view('a', { catalog })
+    const b = view('b', { catalog: { ...catalog } })
     expect(look([a, b], resource('demo://x'))).toEqual({ kind: 'unknown' })
     expect(look([a, { ...b, prefix: '' }], resource('demo://x'))).toMatchObject({
       kind: 'found',

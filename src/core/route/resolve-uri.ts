@@ -1,18 +1,19 @@
 import type { Component, Kind, Snapshot, UpstreamView } from '../../model/index.js'
 import { itemsOf, matchesTemplate, nativeUri, prefixOf } from '../catalog/index.js'
 import type { Candidate, Resolution } from './target.js'
+import { isUnknown, undecided } from './undecided.js'
 
 const KINDS: readonly Kind[] = ['resources', 'resourceTemplates']
 
-/** The owner of a URI, or null when no server that is known to have resources can be it. */
-export function resolveUri(snapshot: Snapshot, target: { readonly uri: string }): Resolution | null {
-  const { uri } = target
+/** Exact knowledge first, then the prefix that the URI carries, then templates, then whoever might mean it. */
+export function resolveUri(snapshot: Snapshot, uri: string): Resolution {
   return (
     byRegistry(snapshot, uri) ??
     byPrefix(snapshot, uri) ??
     byTemplate(snapshot, uri) ??
     byAlias(snapshot, uri) ??
-    byOfferingNoPrefix(snapshot, uri)
+    byOfferingNoPrefix(snapshot, uri) ??
+    undecided(snapshot, KINDS, view => isUncertain(view) && couldMean(snapshot, view, uri))
   )
 }
 
@@ -29,10 +30,21 @@ function byPrefix(snapshot: Snapshot, uri: string): Resolution | null {
   const prefix = prefixOf(uri)
   if (prefix === undefined) return null
   const native = nativeUri(prefix, uri) ?? uri
+  const bearers = bearersOf(snapshot, prefix)
+  const offering = bearers.filter(offersResources)
+  if (offering.length > 0) return choose(offering.map(view => ({ upstream: view.name, native })))
+  // Nobody else can mean it: a server without prefix would only say "not found" in place of the one that is down.
+  const open = undecided(snapshot, KINDS, view => bearers.includes(view) && isUncertain(view))
+  return open.kind === 'unknown' ? null : open
+}
+
+/** Servers whose URIs carry that prefix: those that have it, then the one that is qualified by it. */
+function bearersOf(snapshot: Snapshot, prefix: string): UpstreamView[] {
   const views = [...snapshot.upstreams.values()]
-  const sharing = views.filter(view => view.prefix === prefix && offersResources(view))
-  const named = views.filter(view => view.name === prefix && view.prefix !== prefix && offersResources(view))
-  return choose([...sharing, ...named].map(view => ({ upstream: view.name, native })))
+  return [
+    ...views.filter(view => view.prefix === prefix),
+    ...views.filter(view => view.name === prefix && view.prefix !== prefix),
+  ]
 }
 
 function byTemplate(snapshot: Snapshot, uri: string): Resolution | null {
@@ -84,4 +96,18 @@ function choose(candidates: readonly Candidate[]): Resolution | null {
 function offersResources(view: UpstreamView): boolean {
   if (view.state === 'disabled' || view.state === 'misconfigured') return false
   return KINDS.some(kind => 'items' in view.catalog[kind])
+}
+
+/** It may have resources that are not known, or not to be counted on, at this moment. */
+function isUncertain(view: UpstreamView): boolean {
+  if (isUnknown(view, KINDS)) return true
+  return view.state === 'misconfigured' && KINDS.some(kind => view.catalog[kind].state !== 'absent')
+}
+
+/** A URI with the prefix of some server is no matter of those with another one. */
+function couldMean(snapshot: Snapshot, view: UpstreamView, uri: string): boolean {
+  const prefix = prefixOf(uri)
+  if (prefix === undefined || view.prefix === '') return true
+  const bearers = bearersOf(snapshot, prefix)
+  return bearers.length === 0 || bearers.includes(view)
 }

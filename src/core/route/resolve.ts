@@ -1,7 +1,8 @@
-import type { Kind, Scope, Snapshot, UpstreamView } from '../../model/index.js'
-import { couldOwnName, scopeToServer } from '../catalog/index.js'
+import type { Scope, Snapshot, UpstreamView } from '../../model/index.js'
+import { couldOwnName, scopeToServer, withholds } from '../catalog/index.js'
 import { resolveUri } from './resolve-uri.js'
 import { kindsOf, type Resolution, type Target } from './target.js'
+import { isUnknown, undecided } from './undecided.js'
 
 const UNKNOWN: Resolution = { kind: 'unknown' }
 
@@ -10,49 +11,32 @@ export function resolve(snapshot: Snapshot, scope: Scope, target: Target): Resol
   if (scope.kind === 'server') return resolveAtServer(snapshot, scope.name, target)
   switch (target.kind) {
     case 'tool':
-      return resolveName(snapshot, 'tools', target)
+      return resolveName(snapshot, 'tools', target.name)
     case 'prompt':
     case 'ref-prompt':
-      return resolveName(snapshot, 'prompts', target)
+      return resolveName(snapshot, 'prompts', target.name)
     case 'resource':
     case 'ref-resource':
-      return resolveUri(snapshot, target) ?? undecided(snapshot, kindsOf(target), () => true)
+      return resolveUri(snapshot, target.uri)
     case 'server':
       return UNKNOWN
   }
 }
 
-function resolveName(snapshot: Snapshot, kind: Kind, target: { readonly name: string }): Resolution {
-  const entry = snapshot.catalog.byKey[kind].get(target.name)
+function resolveName(snapshot: Snapshot, kind: 'tools' | 'prompts', name: string): Resolution {
+  const entry = snapshot.catalog.byKey[kind].get(name)
   if (entry) return { kind: 'found', upstream: entry.upstream, native: entry.component.key, entry }
-  return undecided(snapshot, [kind], view => couldOwnName(view.prefix, target.name))
+  const kinds = [kind]
+  return undecided(
+    snapshot,
+    kinds,
+    view => (isUnknown(view, kinds) && couldOwn(view, name)) || withholds(view, kind, name),
+  )
 }
 
-/** Servers of which it is not known what they offer, and that could be the owner. */
-export function undecided(
-  snapshot: Snapshot,
-  kinds: readonly Kind[],
-  couldOwn: (view: UpstreamView) => boolean,
-): Resolution {
-  const pending: string[] = []
-  const unavailable: string[] = []
-  for (const view of snapshot.upstreams.values()) {
-    if (view.state === 'disabled' || !kinds.some(kind => isUnknown(view, kind)) || !couldOwn(view)) continue
-    if (isComing(view)) pending.push(view.name)
-    else unavailable.push(view.name)
-  }
-  return pending.length + unavailable.length === 0 ? UNKNOWN : { kind: 'undecided', pending, unavailable }
-}
-
-function isUnknown(view: UpstreamView, kind: Kind): boolean {
-  const catalog = view.catalog[kind]
-  return catalog.state === 'unknown' || (catalog.state === 'failed' && catalog.items.length === 0)
-}
-
-/** On its way up: worth a short wait. One that failed again and again is not; whoever wakes it may wait for it. */
-function isComing(view: UpstreamView): boolean {
-  if (view.state === 'idle' || (view.state === 'starting' && view.attempts <= 1)) return true
-  return view.state === 'ready' && !view.settled
+/** Under its prefix, or under its own name if an earlier server has the name. */
+function couldOwn(view: UpstreamView, name: string): boolean {
+  return couldOwnName(view.prefix, name) || couldOwnName(view.name, name)
 }
 
 function resolveAtServer(snapshot: Snapshot, name: string, target: Target): Resolution {
@@ -67,7 +51,7 @@ function resolveAtServer(snapshot: Snapshot, name: string, target: Target): Reso
     if (entry) return { kind: 'found', upstream: name, native, entry }
   }
   // Any URI may be readable at a server that has resources at all: it knows best.
-  const offered = kinds.some(kind => view.catalog[kind].state === 'live')
+  const offered = kinds.some(kind => 'items' in view.catalog[kind])
   if ('uri' in target && offered) return { kind: 'found', upstream: name, native, entry: null }
-  return undecided(snapshot, kinds, candidate => candidate === view)
+  return undecided(snapshot, kinds, candidate => candidate === view && isUnknown(view, kinds))
 }

@@ -11,6 +11,14 @@ describe('a session', () => {
     expect(sessions.use('1', 900)).toBe('a')
     expect(sessions.use('1', 1_899)).toBe('a')
     expect(sessions.use('1', 2_899)).toBeUndefined()
+  })
+
+  test('that grew old is handed over once, to be ended, also after somebody asked for it', () => {
+    const sessions = table(10)
+    sessions.add('1', 'a', 0)
+    expect(sessions.use('1', 5_000)).toBeUndefined()
+    expect(sessions.sweep(5_000)).toEqual(['a'])
+    expect(sessions.sweep(5_000)).toEqual([])
     expect(sessions.size).toBe(0)
   })
 

@@ -31,14 +31,13 @@ export class SessionTable<T> {
     return removed
   }
 
-  /** The session, marked as used; undefined when it is unknown or was idle for too long. */
+  /**
+   * The session, marked as used; undefined when it is unknown or was idle for too long. An old one stays for the next
+   * sweep: whoever sweeps ends it, and one that merely vanished would never be ended.
+   */
   use(id: string, now: number): T | undefined {
     const entry = this.#entries.get(id)
-    if (!entry) return undefined
-    if (this.#isOld(entry, now)) {
-      this.#entries.delete(id)
-      return undefined
-    }
+    if (!entry || this.#isOld(entry, now)) return undefined
     entry.usedAt = now
     return entry.value
   }

@@ -1,21 +1,30 @@
-import type { Bytes, Call, Outcome } from '../../model/index.js'
-import { editObject, elementsAt, member, objectAt, parseAt, stringAt, typeAt } from '../../wire/index.js'
+import type { Bytes, Call, GatewayError, Outcome } from '../../model/index.js'
+import { editObject, elementsAt, member, objectAt, stringAt, typeAt } from '../../wire/index.js'
 import { encodeFailure, type Final, rpcError, toolErrorText } from '../failures.js'
-import { codeOf, mentions, messageOf, withCode } from './modern.js'
+import { aboutUri, codeOf, isObject, mentions, messageOf, namesUri, requestedUri } from './modern.js'
 
 /** An outcome as a legacy client reads it; a legacy server's answer passes byte for byte. */
 export function encodeLegacy(call: Call, outcome: Outcome): Final | null {
   if (outcome.kind === 'cancelled') return null
-  if (outcome.kind !== 'answered') return encodeFailure(call.method, outcome.error)
+  if (outcome.kind !== 'answered') return legacyFailure(call, outcome.error)
   const { reply, era, upstream } = outcome
   if (era === 'legacy') return reply
   return 'error' in reply ? downgradeError(call, reply.error, upstream) : { result: downgrade(reply.result) }
+}
+
+/** A missing resource has a code of its own in this era. */
+function legacyFailure(call: Call, error: GatewayError): Final {
+  const final = encodeFailure(call.method, error)
+  const uri = requestedUri(call)
+  if (error.code !== 'NOT_FOUND' || uri === null || 'result' in final) return final
+  return { error: aboutUri(final.error, -32002, uri) }
 }
 
 const MODERN_ONLY = ['resultType', 'ttlMs', 'cacheScope']
 
 /** A modern result without what legacy results never carry. */
 function downgrade(result: Bytes): Bytes {
+  if (!isObject(result)) return result
   const object = objectAt(result)
   const edits = new Map<string, Bytes | null>(MODERN_ONLY.map(key => [key, null]))
   const meta = member(object, '_meta')
@@ -38,8 +47,11 @@ function publicMeta(meta: Bytes): Bytes | null {
 /** Structured content that is no object exists only since 2026-07-28: it must at least stand there as text. */
 function withText(result: Bytes, structured: Bytes): Bytes {
   const object = objectAt(result)
+  const text = JSON.stringify({ type: 'text', text: Buffer.from(structured).toString('utf8') })
   const content = member(object, 'content')
-  if (!content || typeAt(result, content) !== 'array') return result
+  if (!content || typeAt(result, content) !== 'array') {
+    return editObject(object, undefined, [['content', Buffer.from(`[${text}]`)]])
+  }
   const hasText = elementsAt(result, content).some(span => {
     if (typeAt(result, span) !== 'object') return false
     const item = objectAt(result, span)
@@ -47,7 +59,6 @@ function withText(result: Bytes, structured: Bytes): Bytes {
     return type !== undefined && stringAt(result, type) === 'text'
   })
   if (hasText) return result
-  const text = JSON.stringify({ type: 'text', text: Buffer.from(structured).toString('utf8') })
   const items = Buffer.from(result.subarray(content.start + 1, content.end - 1))
     .toString('utf8')
     .trim()
@@ -59,20 +70,12 @@ function withText(result: Bytes, structured: Bytes): Bytes {
 
 function downgradeError(call: Call, error: Bytes, upstream: string): Final {
   const code = codeOf(error)
-  if (code === -32602 && call.method === 'resources/read' && namesUri(call, error)) {
-    return { error: withCode(error, -32002) }
-  }
+  const uri = requestedUri(call)
+  if (code === -32602 && uri !== null && namesUri(error)) return { error: aboutUri(error, -32002, uri) }
   if (code === null || code > -32020 || code < -32099) return { error }
   const text = `${upstream} refused the request: ${messageOf(error)}`
   if (call.method === 'tools/call') return { result: toolErrorText(text) }
   return { error: rpcError(-32603, text, { upstream, code }) }
-}
-
-/** "Not found" is told by the URI coming back in `data`. */
-function namesUri(call: Call, error: Bytes): boolean {
-  const data = member(objectAt(error), 'data')
-  const uri = data && (parseAt(error, data) as { uri?: unknown } | null)?.uri
-  return typeof uri === 'string' && call.params !== null && member(call.params, 'uri') !== undefined
 }
 
 /** Clients before 2026-07-28 know output schemas of objects only. */

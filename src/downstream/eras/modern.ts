@@ -1,4 +1,4 @@
-import type { Bytes, GatewayError, Outcome } from '../../model/index.js'
+import type { Bytes, Call, GatewayError, Outcome } from '../../model/index.js'
 import type { Offer } from '../../runtime/ports.js'
 import { asBuffer, editObject, json, member, objectAt, parseAt, stringAt, typeAt } from '../../wire/index.js'
 import { encodeFailure, type Final, rpcError } from '../failures.js'
@@ -14,12 +14,17 @@ export function modernMeta(info: ServerInfo): Record<string, unknown> {
 }
 
 /** An outcome as a modern client reads it. */
-export function encodeModern(method: string, outcome: Outcome, info: ServerInfo): Final | null {
+export function encodeModern(call: Call, outcome: Outcome, info: ServerInfo): Final | null {
   if (outcome.kind === 'cancelled') return null
-  if (outcome.kind !== 'answered') return encodeModernFailure(method, outcome.error, info)
+  if (outcome.kind !== 'answered') {
+    const final = encodeModernFailure(call.method, outcome.error, info)
+    const uri = requestedUri(call)
+    if (outcome.error.code !== 'NOT_FOUND' || uri === null || 'result' in final) return final
+    return { error: aboutUri(final.error, -32602, uri) }
+  }
   const { reply, era, upstream } = outcome
-  if ('error' in reply) return modernError(reply.error, upstream)
-  return { result: era === 'modern' ? restamp(reply.result, info) : upgrade(method, reply.result, info) }
+  if ('error' in reply) return modernError(call, reply.error, upstream)
+  return { result: era === 'modern' ? restamp(reply.result, info) : upgrade(call.method, reply.result, info) }
 }
 
 export function encodeModernFailure(method: string, error: GatewayError, info: ServerInfo): Final {
@@ -64,16 +69,20 @@ function stampedMeta(
 
 const EMPTY = Buffer.from('{}')
 
-function isObject(bytes: Bytes): boolean {
+export function isObject(bytes: Bytes): boolean {
   let at = 0
   while (at < bytes.length && (bytes[at] ?? 0) <= 0x20) at += 1
   return bytes[at] === 0x7b
 }
 
 /** Codes of a server that speak of its own hop, or that this era does not have, are not passed on as they are. */
-function modernError(error: Bytes, upstream: string): Final {
+function modernError(call: Call, error: Bytes, upstream: string): Final {
   const code = codeOf(error)
   if (code === -32021) return { error, status: 400 }
+  const uri = requestedUri(call)
+  if (uri !== null && (code === -32002 || (code === -32602 && namesUri(error)))) {
+    return { error: aboutUri(error, -32602, uri) }
+  }
   if (code === -32002) return { error: withCode(error, -32602) }
   if (code === -32042 || (code !== null && code <= -32020 && code >= -32099)) {
     return {
@@ -92,6 +101,31 @@ export function codeOf(error: Bytes): number | null {
 export function messageOf(error: Bytes): string {
   const found = isObject(error) ? member(objectAt(error), 'message') : undefined
   return (found && stringAt(error, found)) ?? 'no message'
+}
+
+/** The resource that a read names, under its public URI; null for every other method. */
+export function requestedUri({ method, params }: Call): string | null {
+  const found = method === 'resources/read' && params ? member(params, 'uri') : undefined
+  return (found && params && stringAt(params.bytes, found)) ?? null
+}
+
+/** "Not found" is told by the URI coming back in `data`, in the server's own form of it. */
+export function namesUri(error: Bytes): boolean {
+  const data = member(objectAt(error), 'data')
+  if (!data || typeAt(error, data) !== 'object') return false
+  const uri = member(objectAt(error, data), 'uri')
+  return uri !== undefined && typeAt(error, uri) === 'string'
+}
+
+/** "Not found" in the form of an era: its code, and in `data` the URI as the client knows it. */
+export function aboutUri(error: Bytes, code: number, uri: string): Bytes {
+  const object = objectAt(error)
+  const data = member(object, 'data')
+  const known = objectAt(
+    data && typeAt(error, data) === 'object' ? error.subarray(data.start, data.end) : EMPTY,
+  )
+  const about = editObject(known, undefined, [['uri', json(uri)]])
+  return editObject(object, new Map([['code', Buffer.from(String(code))]]), [['data', about]])
 }
 
 export function withCode(error: Bytes, code: number): Bytes {

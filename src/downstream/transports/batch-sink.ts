@@ -1,20 +1,23 @@
 import type { Bytes } from '../../model/index.js'
 import type { AnswerSink } from '../sink.js'
 
-/** Gathers the answers to a batch into one array, in the order in which they come. */
+/** Gathers the answers to a batch into one array, in the order in which they come. No answers make no array. */
 export class BatchSink {
   readonly #answers: Bytes[] = []
 
   constructor(
     private readonly target: AnswerSink,
     private left: number,
+    private readonly allDropped: () => void,
   ) {}
 
   /** The sink of one request of the batch. */
   next(): AnswerSink {
+    let over = false
     return {
-      interim: (message, droppable) => this.target.interim(message, droppable),
+      interim: (message, droppable) => !over && this.target.interim(message, droppable),
       final: message => {
+        over = true
         this.#answers.push(message)
         this.#count()
       },
@@ -29,6 +32,7 @@ export class BatchSink {
   #count(): void {
     this.left -= 1
     if (this.left > 0) return
+    if (this.#answers.length === 0) return this.allDropped()
     const parts = this.#answers.flatMap((answer, index) => (index === 0 ? [answer] : [COMMA, answer]))
     this.target.final(Buffer.concat([OPEN, ...parts, CLOSE]))
   }

@@ -1,14 +1,10 @@
 import type { ServerResponse } from 'node:http'
 import { type Bytes, LIMITS } from '../../model/index.js'
+import type { Timer } from '../../runtime/ports.js'
 import { asBuffer, encodeEvent, SSE_KEEPALIVE } from '../../wire/index.js'
 import type { AnswerSink } from '../sink.js'
+import type { Accepts } from './http-request.js'
 import type { KeepAlive } from './keep-alive.js'
-
-/** What the client takes. */
-export interface Accepts {
-  readonly json: boolean
-  readonly stream: boolean
-}
 
 const ONE_WRITE_BYTES = 16 * 1024
 
@@ -18,6 +14,7 @@ export class HttpAnswer implements AnswerSink {
   slot = -1
   #streaming = false
   #over = false
+  #limit: Timer | null = null
 
   constructor(
     private readonly res: ServerResponse,
@@ -42,6 +39,7 @@ export class HttpAnswer implements AnswerSink {
   }
 
   final(message: Bytes, status = 200): void {
+    this.#limit?.cancel()
     if (this.#over) return
     if (!this.#streaming && (this.accepts.json || status !== 200)) return this.#finishJson(message, status)
     this.#open()
@@ -51,19 +49,25 @@ export class HttpAnswer implements AnswerSink {
 
   /** No answer will come: the client cancelled it. */
   drop(): void {
+    this.#limit?.cancel()
     if (this.#over) return
     this.#finish()
     if (this.#streaming) this.res.end()
-    else this.res.writeHead(204, this.headers).end()
+    else this.res.writeHead(202, this.headers).end()
   }
 
-  /** The client is gone. */
-  abandon(): void {
+  /**
+   * The client is gone.
+   * @param limit ends what still runs for it; cancelled when that ends by itself
+   */
+  abandon(limit: Timer | null = null): void {
+    this.#limit = limit
     this.#finish()
   }
 
   /** Shows a waiting client that its request is alive. */
   stayAlive(): void {
+    if (this.res.writableEnded || this.res.destroyed) return this.#finish()
     if (!this.#over && this.#open() && this.res.writableLength === 0) this.res.write(SSE_KEEPALIVE)
   }
 

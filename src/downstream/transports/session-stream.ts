@@ -26,8 +26,8 @@ export class SessionStream {
 
   write(event: Bytes): void {
     if (this.#over) return
-    // A client that does not read is cut off, not buffered for.
-    if (this.res.writableLength > LIMITS.clientBufferBytes) this.close()
+    // A client that does not read is cut off, not buffered for; it can come back and list again.
+    if (this.res.writableLength > LIMITS.clientBufferBytes) this.res.destroy()
     else this.res.write(event)
   }
 

@@ -1,23 +1,26 @@
+import { isUtf8 } from 'node:buffer'
 import type { Readable, Writable } from 'node:stream'
-import { type Bytes, LIMITS, type Scope } from '../../model/index.js'
+import { type Bytes, type GatewayError, LIMITS, type Scope } from '../../model/index.js'
 import type { GatewayCore, Host, RunningCall } from '../../runtime/ports.js'
 import {
   CLIENT_SCAN,
   type Envelope,
   encodeLine,
   errorMessage,
+  idBytes,
   type JsonRpcId,
   json,
   LineSplitter,
   looksLikeBatch,
   member,
   parseAt,
+  resultMessage,
   scanEnvelope,
-  splitBatch,
   WireError,
 } from '../../wire/index.js'
-import { BATCH_VERSION, classify } from '../classify.js'
-import { rpcError } from '../failures.js'
+import { readBatch } from '../batch.js'
+import { type Claim, classify } from '../classify.js'
+import { asError, encodeFailure, rpcError, sameId, stopping, tooMany } from '../failures.js'
 import { beginSession, LegacyServer } from '../legacy-server.js'
 import type { LegacySession } from '../legacy-session.js'
 import { ModernServer } from '../modern-server.js'
@@ -25,8 +28,9 @@ import type { AnswerSink } from '../sink.js'
 import { BatchSink } from './batch-sink.js'
 
 export interface StdioFace {
-  /** Resolves when the client has closed its end, or its pipe broke. */
+  /** Resolves when the client has closed its end, its pipe broke, or `close` was called. */
   readonly closed: Promise<void>
+  /** Ends subscriptions gracefully and cancels what runs. Idempotent. */
   close(): void
 }
 
@@ -49,30 +53,33 @@ class LineFace implements StdioFace {
   readonly #running = new Map<JsonRpcId, RunningCall>()
   #session: LegacySession | null = null
   #over = false
+  #resolveClosed: () => void = () => undefined
 
   constructor(
     private readonly core: GatewayCore,
-    host: Host,
-    input: Readable,
+    private readonly host: Host,
+    private readonly input: Readable,
     private readonly output: Writable,
   ) {
     this.#legacy = new LegacyServer(core, host.clock)
-    this.#modern = new ModernServer(core)
+    this.#modern = new ModernServer(core, host.clock)
     const lines = new LineSplitter(LIMITS.bodyBytes, {
       line: bytes => this.#line(bytes),
-      overflow: () => this.#write(parseFault(`A message is larger than ${LIMITS.bodyBytes} bytes.`)),
+      overflow: () => this.#refuse(-32700, `A message is larger than ${LIMITS.bodyBytes} bytes.`),
     })
     this.closed = new Promise(resolve => {
-      const finish = () => {
-        this.close()
-        resolve()
-      }
-      input.on('data', (chunk: Buffer) => lines.push(chunk))
-      input.once('end', finish)
-      input.once('error', finish)
-      output.once('error', finish)
-      output.once('close', finish)
+      this.#resolveClosed = resolve
     })
+    const finish = () => this.close()
+    input.on('data', (chunk: Buffer) => {
+      if (!this.#over) lines.push(chunk)
+    })
+    input.on('end', finish)
+    input.on('close', finish)
+    // A broken pipe may report more than one error, and one that nobody hears would end the process.
+    input.on('error', finish)
+    output.on('error', finish)
+    output.on('close', finish)
   }
 
   close(): void {
@@ -82,90 +89,104 @@ class LineFace implements StdioFace {
     this.#session?.end('the client closed its end')
     for (const running of this.#running.values()) running.cancel('the client closed its end')
     this.#running.clear()
+    this.#resolveClosed()
   }
 
   #write(message: Bytes): void {
-    if (!this.#over) this.output.write(encodeLine(message))
+    if (this.#over || this.output.destroyed) return
+    this.output.write(encodeLine(message))
+    // Who does not read its answers is not asked for more requests.
+    if (this.output.writableLength <= LIMITS.clientBufferBytes || this.input.isPaused()) return
+    this.input.pause()
+    this.output.once('drain', () => this.input.resume())
   }
 
-  readonly #sink: AnswerSink = {
-    interim: (message, droppable) => {
-      if (!droppable || this.output.writableLength <= LIMITS.clientBufferBytes) this.#write(message)
-      return true
-    },
-    final: message => this.#write(message),
+  #refuse(code: number, message: string, id: Bytes | null = null): void {
+    this.#write(errorMessage(id, rpcError(code, message)))
+  }
+
+  /** The sink of one request: nothing comes after its answer. */
+  #sink(ended: () => void = () => undefined): AnswerSink {
+    let over = false
+    return {
+      interim: (message, droppable) => {
+        if (over) return false
+        if (!droppable || this.output.writableLength <= LIMITS.clientBufferBytes) this.#write(message)
+        return true
+      },
+      final: message => {
+        if (over) return
+        over = true
+        ended()
+        this.#write(message)
+      },
+    }
   }
 
   #line(bytes: Bytes): void {
     if (this.#over) return
     try {
+      if (!isUtf8(bytes)) throw new WireError(-32700, 'The message is not valid UTF-8.')
       if (looksLikeBatch(bytes)) this.#batch(bytes)
-      else this.#message(scanEnvelope(bytes, CLIENT_SCAN), this.#sink, () => undefined)
+      else this.#message(scanEnvelope(bytes, CLIENT_SCAN))
     } catch (thrown) {
-      if (!(thrown instanceof WireError)) throw thrown
-      this.#write(
-        errorMessage(thrown.id === null ? null : json(thrown.id), rpcError(thrown.rpcCode, thrown.message)),
-      )
+      if (thrown instanceof WireError) {
+        return this.#refuse(thrown.rpcCode, thrown.message, thrown.id === null ? null : json(thrown.id))
+      }
+      const { rpcCode, message } = asError(thrown)
+      this.#refuse(rpcCode, message)
     }
   }
 
   #batch(bytes: Bytes): void {
-    if (this.#session?.version !== BATCH_VERSION) {
-      throw new WireError(-32600, 'Batches are not part of this protocol version.')
-    }
-    const envelopes = splitBatch(bytes, LIMITS.batch).map(part => scanEnvelope(part, CLIENT_SCAN))
-    const batch = new BatchSink(this.#sink, envelopes.filter(envelope => envelope.kind === 'request').length)
-    for (const envelope of envelopes) {
-      this.#message(envelope, envelope.kind === 'request' ? batch.next() : this.#sink, () => batch.skip())
+    const session = this.#session
+    const envelopes = readBatch(session, bytes)
+    if (!session) return
+    const requests = envelopes.filter(envelope => envelope.kind === 'request')
+    for (const envelope of envelopes) if (envelope.kind !== 'request') this.#take(envelope)
+    const batch = new BatchSink(this.#sink(), requests.length, () => undefined)
+    for (const envelope of requests) {
+      const sink = batch.next()
+      const fault = this.#fault(envelope)
+      if (fault) sink.final(refusal(envelope, fault))
+      else this.#legacy.serve(session, envelope, sink, () => batch.skip())
     }
   }
 
-  #message(envelope: Envelope, sink: AnswerSink, dropped: () => void): void {
-    const claim = classify(envelope)
-    if (envelope.kind === 'request' && claim.kind !== 'none') return this.#serveModern(envelope, claim, sink)
-    if (envelope.method === 'initialize' && envelope.kind === 'request')
-      return this.#initialize(envelope, sink)
+  #message(envelope: Envelope): void {
     if (envelope.kind !== 'request') return this.#take(envelope)
-    if (this.#session) return this.#legacy.serve(this.#session, envelope, sink, dropped)
+    const fault = this.#fault(envelope)
+    if (fault) return this.#write(refusal(envelope, fault))
+    const claim = classify(envelope)
+    if (claim.kind !== 'none') return this.#serveModern(envelope, claim)
+    if (envelope.method === 'initialize') return this.#initialize(envelope)
+    if (this.#session) return this.#legacy.serve(this.#session, envelope, this.#sink(), () => undefined)
     const message = `${envelope.method} came before initialize; send that first, or a stateless request with params._meta.`
-    sink.final(errorMessage(json(envelope.id), rpcError(-32600, message)))
+    this.#refuse(-32600, message, idBytes(envelope))
   }
 
-  #initialize(envelope: Envelope, sink: AnswerSink): void {
+  /** Both eras share the ids of the one stream. */
+  #fault({ id }: Envelope): GatewayError | null {
+    if (id === null || this.#running.has(id) || this.#session?.running.has(id)) return sameId()
+    const inFlight = this.#running.size + (this.#session?.running.size ?? 0)
+    return inFlight >= LIMITS.inFlightPerClient ? tooMany() : null
+  }
+
+  #initialize(envelope: Envelope): void {
+    if (this.core.draining) return this.#write(refusal(envelope, stopping()))
     this.#session?.end('the client began a new session')
-    const { session, answer } = beginSession(this.core, envelope, ALL, 'stdio', PRINCIPAL)
+    const { session, answer } = beginSession(this.core, this.host.clock, envelope, ALL, 'stdio', PRINCIPAL)
     this.#session = session
-    session.openChannel(message => this.#write(message))
-    sink.final(answer)
+    session.openChannel({ send: message => this.#write(message), end: () => undefined })
+    this.#write(answer)
   }
 
-  #serveModern(
-    envelope: Envelope,
-    claim: Parameters<ModernServer['serve']>[0]['claim'],
-    sink: AnswerSink,
-  ): void {
+  #serveModern(envelope: Envelope, claim: Exclude<Claim, { kind: 'none' }>): void {
     const { id } = envelope
     if (id === null) return
-    if (this.#running.has(id)) {
-      return sink.final(
-        errorMessage(json(id), rpcError(-32600, 'A request with this id is still in flight.')),
-      )
-    }
-    const forgetting: AnswerSink = {
-      interim: (message, droppable) => sink.interim(message, droppable),
-      final: message => {
-        this.#running.delete(id)
-        sink.final(message)
-      },
-    }
-    const running = this.#modern.serve({
-      envelope,
-      claim,
-      headers: null,
-      scope: ALL,
-      principal: PRINCIPAL,
-      sink: forgetting,
-    })
+    const sink = this.#sink(() => this.#running.delete(id))
+    const request = { envelope, claim, headers: null, scope: ALL, principal: PRINCIPAL, sink }
+    const running = this.#modern.serve(request)
     if (running) this.#running.set(id, running)
   }
 
@@ -183,6 +204,10 @@ class LineFace implements StdioFace {
   }
 }
 
-function parseFault(message: string): Bytes {
-  return errorMessage(null, rpcError(-32700, message))
+/** In the form that the request's own era and method want. */
+function refusal(envelope: Envelope, error: GatewayError): Bytes {
+  const extra = classify(envelope).kind === 'none' ? {} : { resultType: 'complete' }
+  const final = encodeFailure(envelope.method ?? '', error, extra)
+  const id = idBytes(envelope)
+  return 'result' in final ? resultMessage(id, final.result) : errorMessage(id, final.error)
 }
