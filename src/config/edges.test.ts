@@ -214,10 +214,7 @@ describe('a config', () => {
     })
     expect(specOf(reading).name).toBe('a')
     expect(
-      reading.faults.map(({ severity, fix }) => [
-        severity,
-        /"(tools|args|holdfast)"|leave it/.test(fix),
-      ]),
+      reading.faults.map(({ severity, fix }) => [severity, /"(tools|args|holdfast)"|leave it/.test(fix)]),
     ).toEqual(Array(4).fill(['warning', true]))
   })
 

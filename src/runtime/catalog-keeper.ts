@@ -36,6 +36,8 @@ interface KindState {
   /** Announced while a fetch was under way: its result may already be old. */
   dirty: boolean
   timer: Timer | null
+  /** When the timer fires. */
+  dueAt: number
 }
 
 /** Keeps what one upstream offers: fetched after each handshake and when the server says that it changed. */
@@ -79,12 +81,18 @@ export class CatalogKeeper {
 
   #schedule(kind: Kind, delayMs: number): void {
     const state = this.#state(kind)
-    if (state.fetching) state.dirty = true
-    else
-      state.timer ??= this.clock.after(delayMs, () => {
-        state.timer = null
-        void this.#fetch(kind)
-      })
+    if (state.fetching) {
+      state.dirty = true
+      return
+    }
+    const dueAt = this.clock.now() + delayMs
+    if (state.timer && state.dueAt <= dueAt) return
+    state.timer?.cancel()
+    state.dueAt = dueAt
+    state.timer = this.clock.after(delayMs, () => {
+      state.timer = null
+      void this.#fetch(kind)
+    })
   }
 
   async #fetch(kind: Kind): Promise<void> {
@@ -101,15 +109,19 @@ export class CatalogKeeper {
     }
     state.fetching = true
     state.dirty = false
+    let failed = false
     try {
       const { timeouts, name: upstream } = this.spec
       const fetched = await fetchList({ connection, clock: this.clock, timeouts, upstream }, kind)
       if (connection === this.#connection) this.#accept(kind, fetched)
     } catch (thrown) {
+      failed = true
       if (connection === this.#connection) this.#refuse(kind, thrown)
     } finally {
       state.fetching = false
-      if (state.dirty && connection === this.#connection) this.#schedule(kind, COALESCE_MS)
+      if ((state.dirty || failed) && connection === this.#connection) {
+        this.#schedule(kind, state.dirty ? COALESCE_MS : RETRY_MS)
+      }
     }
   }
 
@@ -131,7 +143,6 @@ export class CatalogKeeper {
       this.events.warning(reason)
       this.#publish(kind, { state: 'failed', reason, items: itemsOf(before) })
     }
-    this.#schedule(kind, RETRY_MS)
   }
 
   #publish(kind: Kind, catalog: KindCatalog): void {
@@ -149,7 +160,7 @@ export class CatalogKeeper {
 }
 
 function freshKinds(): Map<Kind, KindState> {
-  return new Map(KINDS.map(kind => [kind, { fetching: false, dirty: false, timer: null }]))
+  return new Map(KINDS.map(kind => [kind, { fetching: false, dirty: false, timer: null, dueAt: 0 }]))
 }
 
 function offers(connection: Connection, kind: Kind): boolean {

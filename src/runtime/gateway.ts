@@ -109,7 +109,9 @@ export class Runtime implements GatewayCore {
         completions: {},
         logging: {},
       },
-      instructions: [mergeInstructions(views), troubleIn(views)].filter(text => text !== '').join('\n\n'),
+      instructions: [instructionsFor(scope, views), troubleIn(views)]
+        .filter(text => text !== '')
+        .join('\n\n'),
     }
   }
 
@@ -176,6 +178,11 @@ export class Runtime implements GatewayCore {
   kill(): void {
     for (const supervisor of this.supervisors.values()) supervisor.kill()
   }
+}
+
+/** One server under its own names speaks for itself. */
+function instructionsFor(scope: Scope, views: readonly UpstreamView[]): string {
+  return scope.kind === 'server' ? (views[0]?.instructions ?? '') : mergeInstructions(views)
 }
 
 /** What a model reads in the handshake about servers that are not there. */

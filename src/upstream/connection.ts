@@ -8,6 +8,7 @@ import {
   json,
   looksLikeBatch,
   member,
+  objectAt,
   resultMessage,
   scanEnvelope,
   slice,
@@ -187,6 +188,10 @@ export class UpstreamConnection implements Connection {
     const reply = result
       ? { result: slice(bytes, result) }
       : { error: slice(bytes, error as NonNullable<typeof error>) }
+    const unknown = this.era === 'modern' && result ? unknownResultType(slice(bytes, result)) : null
+    if (unknown !== null) {
+      return pending.request.settle(this.#violated(`answered with a result of an unknown type: ${unknown}`))
+    }
     pending.request.settle({ kind: 'answered', reply, era: this.era, upstream: this.upstream })
   }
 
@@ -366,6 +371,17 @@ export class UpstreamConnection implements Connection {
   #violated(reason: string): Outcome {
     return { kind: 'unknown', error: violation(this.upstream, reason) }
   }
+}
+
+/** Every type that this version and its extensions have. */
+const RESULT_TYPES = new Set<unknown>(['complete', 'input_required', 'task'])
+
+/** The raw type of a result that must not be taken for one; an absent type means "complete" (2026-07-28). */
+function unknownResultType(result: Bytes): string | null {
+  if (result[0] !== 0x7b) return null
+  const found = member(objectAt(result), 'resultType')
+  if (!found || RESULT_TYPES.has(stringAt(result, found))) return null
+  return Buffer.from(slice(result, found)).toString('utf8').slice(0, 80)
 }
 
 const NO_PARAMS: Bytes = Buffer.from('{}')

@@ -52,7 +52,7 @@ describe('a list with a part missing', () => {
               prompts: ['x__my_prompt'],
             })
             for (const entries of missing) {
-              expect(entries).toMatchObject([{ upstream: 'a', state: 'backoff', stale: false }])
+              expect(entries).toMatchObject([{ upstream: 'a', state: expect.stringMatching(/^(backoff|starting)$/), stale: false }])
               expect(entries[0]?.reason).toContain('connection refused')
               expect(Date.parse(entries[0]?.since ?? '')).toBeGreaterThan(0)
             }
@@ -381,7 +381,7 @@ describe('what is said about a dead server', () => {
         const modern = await connectV2Http(gateway.url, 'modern')
         for (const client of [legacy, modern]) {
           expect(client.getInstructions()).toMatch(
-            /Not available at the moment:\n- a: exited with code 1: no database/,
+            /Not available at the moment:\n- a: .*exited with code 1: no database/,
           )
           expect(client.getServerCapabilities()).toMatchObject({
             tools: { listChanged: true },

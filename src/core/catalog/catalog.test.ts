@@ -154,6 +154,16 @@ describe('the merged catalog', () => {
     expect(merged.byKey.tools.get('t')?.upstream).toBe('a')
   })
 
+  test('does not give it away either where that owner is hidden while it is down', () => {
+    const shared = { prefix: '', catalog: offering('tools', 't') }
+    for (const away of [{ state: 'backoff', unavailable: 'hide' }, { state: 'misconfigured' }] as const) {
+      const merged = mergeCatalogs([view('a', { ...shared, ...away }), view('b', shared)])
+      expect(merged.listed.tools).toEqual([])
+      expect(merged.byKey.tools.get('t')?.upstream).toBe('a')
+      expect(merged.byKey.tools.get('b__t')?.upstream).toBe('b')
+    }
+  })
+
   test('does not hide what a later server offers behind one that was never reached', () => {
     const views = [
       view('a', { prefix: 'x', state: 'backoff' }),

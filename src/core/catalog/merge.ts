@@ -15,15 +15,16 @@ import { publicUri } from './uris.js'
  * as shadowed and stays callable under `SERVER__NAME` where that is free.
  */
 export function mergeCatalogs(views: Iterable<UpstreamView>): MergedCatalog {
-  const contributing = [...views].filter(contributes)
+  const known = [...views].filter(view => view.state !== 'disabled')
+  const shown = new Set(known.filter(isListed).map(view => view.name))
   const listed = {} as Record<Kind, readonly CatalogEntry[]>
   const byKey = {} as Record<Kind, ReadonlyMap<string, CatalogEntry>>
   const shadowed: Shadowed[] = []
   for (const kind of KINDS) {
     const owned = new Map<string, CatalogEntry>()
     const losers: CatalogEntry[] = []
-    for (const view of contributing) claim(view, kind, owned, losers)
-    listed[kind] = Object.freeze([...owned.values()])
+    for (const view of known) claim(view, kind, owned, losers)
+    listed[kind] = Object.freeze([...owned.values()].filter(entry => shown.has(entry.upstream)))
     for (const loser of losers) shadowed.push(qualify(loser, owned))
     byKey[kind] = owned
   }
@@ -35,8 +36,9 @@ function freeze(merged: MergedCatalog): MergedCatalog {
   return Object.freeze(merged)
 }
 
-function contributes(view: UpstreamView): boolean {
-  if (view.state === 'disabled' || view.state === 'misconfigured') return false
+/** One that is not listed keeps its names: nobody else's tool may run in its place while it is away. */
+function isListed(view: UpstreamView): boolean {
+  if (view.state === 'misconfigured') return false
   return view.unavailable !== 'hide' || view.state === 'ready'
 }
 
@@ -56,17 +58,6 @@ function claim(
       losers.push(entry)
     }
   }
-}
-
-/**
- * True when the server is known to offer a tool or prompt of that public name, but takes no part in the merged catalog
- * now: it is hidden while it is down, or turned out misconfigured.
- */
-export function withholds(view: UpstreamView, kind: 'tools' | 'prompts', name: string): boolean {
-  if (view.state === 'disabled' || contributes(view)) return false
-  return itemsOf(view, kind).some(
-    ({ key }) => publicName(view.prefix, key) === name || publicName(view.name, key) === name,
-  )
 }
 
 const entries = new WeakMap<Component, CatalogEntry>()

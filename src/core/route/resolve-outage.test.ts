@@ -42,13 +42,13 @@ describe('a tool during an outage', () => {
 
   test('that is hidden while its server is down is not "unknown"', () => {
     const hidden = view('a', { state: 'backoff', unavailable: 'hide', catalog: offering('tools', 't') })
-    expect(look([hidden], tool('a__t'))).toMatchObject({ kind: 'undecided', unavailable: ['a'] })
+    expect(look([hidden], tool('a__t'))).toMatchObject({ kind: 'found', upstream: 'a' })
     expect(look([hidden], tool('a__u'))).toEqual({ kind: 'unknown' })
   })
 
   test('of a server that turned out misconfigured is not "unknown"', () => {
     const broken = view('a', { state: 'misconfigured', catalog: offering('tools', 't') })
-    expect(look([broken], tool('a__t'))).toMatchObject({ kind: 'undecided', unavailable: ['a'] })
+    expect(look([broken], tool('a__t'))).toMatchObject({ kind: 'found', upstream: 'a' })
   })
 
   test('of a server that is back and still being listed is worth a wait; of one whose list failed it is not', () => {
@@ -115,7 +115,7 @@ describe('a resource during an outage', () => {
 
   test('of a server that turned out misconfigured is not "unknown"', () => {
     const broken = view('a', { state: 'misconfigured', catalog: offering('resources', 'demo://x') })
-    expect(look([broken], resource('demo://a~/x'))).toMatchObject({ kind: 'undecided', unavailable: ['a'] })
+    expect(look([broken], resource('demo://a~/x'))).toMatchObject({ kind: 'found', upstream: 'a' })
   })
 
   test('of one server alone stays with it while its lists are stale', () => {

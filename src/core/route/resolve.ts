@@ -1,5 +1,5 @@
 import type { Scope, Snapshot, UpstreamView } from '../../model/index.js'
-import { couldOwnName, scopeToServer, withholds } from '../catalog/index.js'
+import { couldOwnName, scopeToServer } from '../catalog/index.js'
 import { resolveUri } from './resolve-uri.js'
 import { kindsOf, type Resolution, type Target } from './target.js'
 import { isUnknown, undecided } from './undecided.js'
@@ -27,11 +27,7 @@ function resolveName(snapshot: Snapshot, kind: 'tools' | 'prompts', name: string
   const entry = snapshot.catalog.byKey[kind].get(name)
   if (entry) return { kind: 'found', upstream: entry.upstream, native: entry.component.key, entry }
   const kinds = [kind]
-  return undecided(
-    snapshot,
-    kinds,
-    view => (isUnknown(view, kinds) && couldOwn(view, name)) || withholds(view, kind, name),
-  )
+  return undecided(snapshot, kinds, view => isUnknown(view, kinds) && couldOwn(view, name))
 }
 
 /** Under its prefix, or under its own name if an earlier server has the name. */

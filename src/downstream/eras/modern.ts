@@ -24,7 +24,10 @@ export function encodeModern(call: Call, outcome: Outcome, info: ServerInfo): Fi
   }
   const { reply, era, upstream } = outcome
   if ('error' in reply) return modernError(call, reply.error, upstream)
-  return { result: era === 'modern' ? restamp(reply.result, info) : upgrade(call.method, reply.result, info) }
+  const { method } = call
+  return {
+    result: era === 'modern' ? restamp(method, reply.result, info) : upgrade(method, reply.result, info),
+  }
 }
 
 export function encodeModernFailure(method: string, error: GatewayError, info: ServerInfo): Final {
@@ -32,11 +35,22 @@ export function encodeModernFailure(method: string, error: GatewayError, info: S
   return encodeFailure(method, error, { resultType: 'complete', _meta: { ...modernMeta(info), ...failure } })
 }
 
-/** A server's identity belongs to its own hop: it moves aside and ours takes its place. */
-function restamp(result: Bytes, info: ServerInfo): Bytes {
+/**
+ * A server's identity belongs to its own hop: it moves aside and ours takes its place. What this era requires and the
+ * server left out is filled in with what its absence means.
+ */
+function restamp(method: string, result: Bytes, info: ServerInfo): Bytes {
   if (!isObject(result)) return result
   const object = objectAt(result)
-  return editObject(object, undefined, [['_meta', stampedMeta(result, member(object, '_meta'), info)]])
+  const append: [string, Bytes][] = [['_meta', stampedMeta(result, member(object, '_meta'), info)]]
+  const type = member(object, 'resultType')
+  if (!type) append.push(['resultType', COMPLETE])
+  const isComplete = !type || stringAt(result, type) === 'complete'
+  if (method === 'resources/read' && isComplete) {
+    if (!member(object, 'ttlMs')) append.push(['ttlMs', ZERO])
+    if (!member(object, 'cacheScope')) append.push(['cacheScope', PRIVATE])
+  }
+  return editObject(object, undefined, append)
 }
 
 /** A legacy result gets what this era requires of every result. */

@@ -217,13 +217,20 @@ class CallInFlight implements RunningCall {
   }
 
   /** Reads only: the first candidate that knows the resource answers; "not found" of one is not the last word. */
-  #askInOrder(candidates: readonly { upstream: string; native: string }[], index: number): void {
+  #askInOrder(
+    candidates: readonly { upstream: string; native: string }[],
+    index: number,
+    down: Outcome | null = null,
+  ): void {
     const candidate = candidates[index]
     if (!candidate) return this.#refuse(notFound(this.target, []))
     this.#send({ ...candidate, entry: null }, outcome => {
       const last = index === candidates.length - 1
-      if (!last && mayBeElsewhere(outcome)) this.#askInOrder(candidates, index + 1)
-      else this.#finish(outcome)
+      const elsewhere = mayBeElsewhere(outcome)
+      const firstDown = down ?? (outcome.kind === 'answered' ? null : outcome)
+      if (!last && elsewhere) this.#askInOrder(candidates, index + 1, firstDown)
+      // "Not found" of those who answered says nothing about the one that could not be asked.
+      else this.#finish(elsewhere ? (firstDown ?? outcome) : outcome)
     })
   }
 }
