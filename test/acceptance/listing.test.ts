@@ -52,7 +52,9 @@ describe('a list with a part missing', () => {
               prompts: ['x__my_prompt'],
             })
             for (const entries of missing) {
-              expect(entries).toMatchObject([{ upstream: 'a', state: expect.stringMatching(/^(backoff|starting)$/), stale: false }])
+              expect(entries).toMatchObject([
+                { upstream: 'a', state: expect.stringMatching(/^(backoff|starting)$/), stale: false },
+              ])
               expect(entries[0]?.reason).toContain('connection refused')
               expect(Date.parse(entries[0]?.since ?? '')).toBeGreaterThan(0)
             }
