@@ -6,11 +6,15 @@ interface Line {
   readonly id: number | undefined
 }
 
-/** Lines on their way into a child's stdin: batched per turn, bounded, and known to be unsent until they are written. */
+/**
+ * Lines on their way into a child's stdin: bounded, and known to be unsent until they are written. A lone line leaves at
+ * once; while several come in a turn, those of one turn leave in one write.
+ */
 export class StdinQueue {
   #lines: Line[] = []
   #bytes = 0
   #flushing = false
+  #bursts = false
   #blocked = false
   #broken = false
 
@@ -30,6 +34,7 @@ export class StdinQueue {
     this.#bytes += bytes.length
     if (this.#flushing || this.#blocked || this.#broken) return
     this.#flushing = true
+    if (!this.#bursts) this.#write()
     setImmediate(() => this.#flush())
   }
 
@@ -53,6 +58,11 @@ export class StdinQueue {
 
   #flush(): void {
     this.#flushing = false
+    this.#bursts = this.#lines.length > 1
+    this.#write()
+  }
+
+  #write(): void {
     if (this.#lines.length === 0 || this.#blocked || this.#broken) return
     const lines = this.#lines
     this.#lines = []
