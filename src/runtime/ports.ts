@@ -213,6 +213,20 @@ export interface Connector {
 
 export type ConnectorFactory = (spec: UpstreamSpec) => Connector
 
+// ---- towards operators -----------------------------------------------------------------------------------
+
+/** What a person may do to one server of a running gateway. All are idempotent and never throw for its state. */
+export interface UpstreamActions {
+  /** Ends what runs in the server's own way, forgets every failure, and starts it anew; also out of quarantine. */
+  restart(): Promise<void>
+  /** Takes a disabled server back in and starts it; until the gateway ends or the configuration changes. */
+  enable(): void
+  /** Ends it and takes it out of every list; calls to it are refused by name. Resolves when nothing of it is left. */
+  disable(): Promise<void>
+  /** Fetches its lists again; resolves when all were answered or failed. */
+  refresh(): Promise<void>
+}
+
 // ---- towards clients -------------------------------------------------------------------------------------
 
 /** A server that is missing from a list, or whose part of it is old. */
