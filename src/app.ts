@@ -8,6 +8,7 @@ import {
   Control,
   describeUpstream,
   type GatewayStatus,
+  type Load,
   type ToolListing,
   TransitionFeed,
   type UpstreamStatus,
@@ -19,6 +20,7 @@ import { GatewayError, type MergedCatalog, type Snapshot, type UpstreamView } fr
 import { type Log, StartProgress, StderrTails, TransitionLog } from './observe/index.js'
 import { Runtime } from './runtime/gateway.js'
 import type { Clock, Host, UpstreamActions } from './runtime/ports.js'
+import type { Supervisor } from './runtime/supervisor.js'
 import type { TestReport } from './runtime/test-report.js'
 import { Tester, type TestOptions } from './runtime/tester.js'
 import { createRequestHandler, type Listener, openListener } from './server.js'
@@ -92,15 +94,14 @@ export function createApp(options: AppOptions): App {
   const progress = new StartProgress(log, host.clock, tails)
   runtime.store.onCommit(snapshot => progress.observe(snapshot))
   const transitions = feedTransitions(runtime, host)
-  const actions = (name: string) =>
-    (runtime.supervisors.get(name) ?? null) as unknown as UpstreamActions | null
+  const actions = (name: string) => runtime.supervisors.get(name) ?? null
   const tester = new Tester({
     connectors,
     clock: host.clock,
     find: name => reading.upstreams.find(upstream => upstream.name === name),
     succeeded: name => {
-      const state = runtime.snapshot.upstreams.get(name)?.state
-      if (state && IS_DOWN.has(state) && !runtime.draining) void actions(name)?.restart()
+      const supervisor = runtime.supervisors.get(name)
+      if (supervisor && !runtime.draining) bringBack(supervisor)
     },
   })
 
@@ -202,6 +203,12 @@ export function createApp(options: AppOptions): App {
   }
 }
 
+/** A test reached it, so whatever the gateway waits for before it tries again need not be waited for. */
+function bringBack(supervisor: Supervisor): void {
+  if (IS_DOWN.has(supervisor.state)) void supervisor.restart()
+  else if (supervisor.watch.breaker.kind !== 'closed') void supervisor.watch.demand()
+}
+
 /**
  * Puts the control token where the owner's command line finds it. A gateway that cannot write there still serves.
  * @returns the way to take it back
@@ -272,13 +279,17 @@ function feedTransitions(runtime: Runtime, host: Host): TransitionFeed {
 }
 
 function describe(runtime: Runtime, host: Host, view: UpstreamView, catalog: MergedCatalog): UpstreamStatus {
-  const inFlight = runtime.supervisors.get(view.name)?.inFlight ?? 0
-  return describeUpstream(view, catalog, inFlight, host.clock.wallTime())
+  return describeUpstream(view, catalog, loadOf(runtime.supervisors.get(view.name)), host.clock.wallTime())
 }
 
 function describeAll(runtime: Runtime, host: Host): GatewayStatus['upstreams'] {
   const { upstreams, catalog } = runtime.snapshot
   return [...upstreams.values()].map(view => describe(runtime, host, view, catalog))
+}
+
+function loadOf(supervisor: Supervisor | undefined): Load {
+  if (!supervisor) return { inFlight: 0, queued: 0, lastOkAt: null }
+  return { inFlight: supervisor.inFlight, queued: supervisor.admission.queued, lastOkAt: supervisor.lastOkAt }
 }
 
 async function listTools(runtime: Runtime): Promise<ToolListing> {

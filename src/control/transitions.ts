@@ -93,8 +93,8 @@ export class TransitionFeed {
   ): void {
     const { reason } = after
     for (const change of ['state', 'health', 'breaker'] as const) {
-      const from = before && factOf(before, change)
-      const to = factOf(after, change)
+      const from = before && before[change]
+      const to = after[change]
       if (from !== to)
         this.#tell(after, { change, from, to, reason, ...(change === 'breaker' ? {} : outage) })
     }
@@ -121,10 +121,6 @@ export class TransitionFeed {
 
 function isUp(status: UpstreamStatus): boolean {
   return status.state === 'ready' && status.health !== 'unhealthy'
-}
-
-function factOf(status: UpstreamStatus, change: 'state' | 'health' | 'breaker'): string | null {
-  return (status as { readonly [fact in typeof change]?: string })[change] ?? null
 }
 
 function figuresOf({ catalog }: UpstreamStatus): CatalogFigures {
