@@ -1,6 +1,6 @@
 import type { UpstreamStatus } from '../control/index.js'
 import { escapeControls } from '../observe/index.js'
-import { COLOR, MARK, offersIn, stateInWords, toDoFor } from './status-table.js'
+import { COLOR, MARK, offersIn, toDoFor } from './status-table.js'
 import { type Paint, pad, span, wrap } from './terminal.js'
 
 const LABEL_WIDTH = 11
@@ -9,7 +9,7 @@ const LABEL_WIDTH = 11
 export function renderCard(upstream: UpstreamStatus, paint: Paint, columns: number, now: number): string[] {
   const color = COLOR[upstream.health]
   const head = `${paint(color, MARK[upstream.health])} ${paint('bold', escapeControls(upstream.name))}`
-  const lines = [`${head}  ${paint(color, stateInWords(upstream.state))}, ${upstream.health}`]
+  const lines = [`${head}  ${paint(color, upstream.state.replaceAll('_', ' '))}, ${upstream.health}`]
   for (const [label, text] of facts(upstream, now)) {
     const [first = '', ...rest] = wrap(escapeControls(text), columns - LABEL_WIDTH - 4)
     lines.push(`  ${paint('dim', pad(label, LABEL_WIDTH))}  ${first}`)
@@ -19,16 +19,18 @@ export function renderCard(upstream: UpstreamStatus, paint: Paint, columns: numb
 }
 
 function facts(upstream: UpstreamStatus, now: number): readonly (readonly [string, string])[] {
-  const { reason, lastError, nextAttemptAt, attempts, catalog, pid, restarts, inFlight } = upstream
+  const { reason, lastError, lastOkAt, nextAttemptAt, attempts, breaker, catalog, pid, restarts } = upstream
   const ago = (time: string) => `${time} (${span(now - Date.parse(time))} ago)`
   const toDo = toDoFor(upstream)
   return [
     ['since', ago(upstream.since)],
+    ...row('last answer', lastOkAt && ago(lastOkAt)),
     ...row('reason', reason),
     ...row('to do', toDo),
     ...row(
       'next try',
-      nextAttemptAt && `in ${span(Date.parse(nextAttemptAt) - now)}, after ${attempts} failed`,
+      nextAttemptAt &&
+        `in ${span(Date.parse(nextAttemptAt) - now)}${attempts > 0 ? `, after ${attempts} that failed` : ''}`,
     ),
     ...row('last error', lastError && `${lastError.message}, ${ago(lastError.at)}`),
     ['offers', offersIn(upstream)],
@@ -37,9 +39,10 @@ function facts(upstream: UpstreamStatus, now: number): readonly (readonly [strin
       ({ kind, name, by, reachableAs }) =>
         ['hidden', `${name} (${kind}) by ${by}${reachableAs ? `; call it as ${reachableAs}` : ''}`] as const,
     ),
+    ...row('breaker', breaker === 'closed' ? null : breaker.replaceAll('_', ' ')),
     ...row('pid', pid && String(pid)),
     ['restarts', String(restarts)],
-    ['in flight', String(inFlight)],
+    ['in flight', `${upstream.inFlight}, and ${upstream.queued} waiting`],
   ]
 }
 

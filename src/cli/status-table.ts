@@ -27,8 +27,8 @@ export function renderTable(
 ): string[] {
   if (upstreams.length === 0) return ['No servers are configured.']
   const names = upstreams.map(upstream => escapeControls(upstream.name))
-  const nameWidth = widest(names, 6, columns < 72 ? 12 : 24)
-  const states = upstreams.map(upstream => stateInWords(upstream.state))
+  const nameWidth = widest(names, 6, columns < 72 ? 12 : columns < 100 ? 18 : 24)
+  const states = upstreams.map(stateInWords)
   const stateWidth = widest(states, 5, 13)
   const spans = now === undefined ? null : upstreams.map(upstream => span(now - Date.parse(upstream.since)))
   const spanWidth = spans ? widest(spans, 3, 8) : 0
@@ -51,13 +51,14 @@ function widest(texts: readonly string[], least: number, most: number): number {
   return Math.min(most, Math.max(least, ...texts.map(text => text.length)))
 }
 
-export function stateInWords(state: string): string {
-  return state.replaceAll('_', ' ')
+/** A connection that stands says little while calls on it fail. */
+export function stateInWords({ state, health }: UpstreamStatus): string {
+  return state === 'ready' && health === 'unhealthy' ? health : state.replaceAll('_', ' ')
 }
 
 /** Each text begins a line of its own. */
 function details(upstream: UpstreamStatus, now: number | undefined): readonly string[] {
-  if (upstream.state === 'ready') return [offersIn(upstream)]
+  if (upstream.state === 'ready' && upstream.reason === null) return [offersIn(upstream)]
   const why = `${escapeControls(upstream.reason ?? '')}${nextTry(upstream, now)}`
   const toDo = toDoFor(upstream)
   return toDo === null || now === undefined ? [why] : [why, `→ ${toDo}`]

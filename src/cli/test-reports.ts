@@ -2,7 +2,7 @@ import { escapeControls } from '../observe/index.js'
 import type { TestReport } from '../runtime/test-report.js'
 import { type Paint, pad, shorten, wrap } from './terminal.js'
 
-const LONGEST_NAME = 24
+const LONGEST_NAME = 20
 
 /** One paragraph a server: whether it works, and if not, how far it came and why. */
 export function renderReports(reports: readonly TestReport[], paint: Paint, columns: number): string[] {
@@ -46,5 +46,6 @@ function failure({ phase, error, attempts, latencyMs, causeChain }: TestReport):
   if (phase === null) return [`misconfigured: ${message}`]
   const tries = attempts === 1 ? `1 try, ${latencyMs} ms` : `${attempts} tries, the last took ${latencyMs} ms`
   const causes = causeChain.filter(cause => !message.includes(cause))
-  return [`fails at ${phase}: ${message} (${tries})`, ...causes.map(cause => `because of ${cause}`)]
+  const where = message.startsWith(`${phase}:`) ? '' : `${phase}: `
+  return [`fails at ${where}${message} (${tries})`, ...causes.map(cause => `because of ${cause}`)]
 }

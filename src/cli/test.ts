@@ -3,7 +3,7 @@ import type { TestReport } from '../runtime/test-report.js'
 import { findRunning, withOwnGateway } from './catalog-source.js'
 import { CommandFailure, EXIT } from './exit.js'
 import { postControl, type RemoteOptions, readControl } from './remote.js'
-import { print, type TalkOptions } from './talk.js'
+import { print, say, type TalkOptions } from './talk.js'
 import { painter, widthOf } from './terminal.js'
 import { renderReports } from './test-reports.js'
 
@@ -30,6 +30,7 @@ export async function test(name: string | undefined, options: TestCommandOptions
   if ((name === undefined) === !options.all)
     throw new CommandFailure(EXIT.usage, 'Name one server to test, or all of them with --all.')
   const base = await findRunning(options)
+  if (process.stderr.isTTY && !options.quiet) say('Testing; a server that does not answer takes a while.')
   const reports = base
     ? await testRunning(base, name, options)
     : await withOwnGateway(options, gateway => {

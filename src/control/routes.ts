@@ -3,6 +3,7 @@ import type { Bytes } from '../model/index.js'
 import type { Clock } from '../runtime/ports.js'
 import { type ActionSource, decode, serveAction } from './actions.js'
 import { sendJson, sendRaw, takesVerb } from './answer.js'
+import { healthOf } from './health.js'
 import type { GatewayStatus } from './status.js'
 import { Streams } from './streams.js'
 import type { TransitionFeed } from './transitions.js'
@@ -91,6 +92,8 @@ function answerFor(source: ControlSource, path: string): (() => Answer | Promise
       return () => ({ status: 200, body: { ok: true } })
     case '/readyz':
       return () => ({ status: source.draining ? 503 : 200, body: { ready: !source.draining } })
+    case '/api/v1/health':
+      return () => ({ status: 200, body: healthOf(source.status()) })
     case '/api/v1/status':
       return () => ({ status: 200, body: source.status() })
     case '/api/v1/upstreams':

@@ -93,7 +93,7 @@ export class TransitionFeed {
   ): void {
     const { reason } = after
     for (const change of ['state', 'health', 'breaker'] as const) {
-      const from = before && before[change]
+      const from = before === null ? null : before[change]
       const to = after[change]
       if (from !== to)
         this.#tell(after, { change, from, to, reason, ...(change === 'breaker' ? {} : outage) })
