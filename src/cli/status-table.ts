@@ -1,5 +1,6 @@
 import type { UpstreamStatus } from '../control/index.js'
 import { escapeControls } from '../observe/index.js'
+import { offersInWords } from './offers.js'
 import { type Paint, pad, shorten, span, wrap } from './terminal.js'
 
 export const MARK = { healthy: '●', degraded: '◐', unhealthy: '✗', unknown: '○' } as const
@@ -78,16 +79,8 @@ export function toDoFor({ action, name }: UpstreamStatus): string | null {
 /** What a server offers, what of it cannot be had, and over what. */
 export function offersIn(upstream: UpstreamStatus): string {
   const { catalog } = upstream
-  const offers = (
-    [
-      [catalog.tools, 'tools'],
-      [catalog.resources, 'resources'],
-      [catalog.resourceTemplates, 'templates'],
-      [catalog.prompts, 'prompts'],
-    ] as const
-  ).flatMap(([n, what]) => (n > 0 ? [`${n} ${what}`] : []))
   const trouble = Object.values(catalog.failed).map(reason => `, but ${escapeControls(reason)}`)
   const hidden =
     catalog.shadowed.length > 0 ? `, ${catalog.shadowed.length} names taken by earlier servers` : ''
-  return `${offers.join(', ') || 'nothing offered'}${hidden}${trouble.join('')} (${upstream.transport}, ${upstream.era ?? '?'})`
+  return `${offersInWords(catalog)}${hidden}${trouble.join('')} (${upstream.transport}, ${upstream.era ?? '?'})`
 }

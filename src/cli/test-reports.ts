@@ -1,5 +1,6 @@
 import { escapeControls } from '../observe/index.js'
 import type { TestReport } from '../runtime/test-report.js'
+import { offersInWords } from './offers.js'
 import { type Paint, pad, shorten, wrap } from './terminal.js'
 
 const LONGEST_NAME = 20
@@ -26,13 +27,7 @@ function describe(report: TestReport): readonly string[] {
 
 function success(report: TestReport): readonly string[] {
   const { counts, failed, transport, protocolVersion, serverInfo, latencyMs, attempts } = report
-  const words = [
-    [counts?.tools, 'tools'],
-    [counts?.resources, 'resources'],
-    [counts?.resourceTemplates, 'templates'],
-    [counts?.prompts, 'prompts'],
-  ] as const
-  const offers = words.flatMap(([n, what]) => (n ? [`${n} ${what}`] : [])).join(', ') || 'nothing offered'
+  const offers = counts ? offersInWords(counts) : 'nothing offered'
   const who = serverInfo ? `${serverInfo.name} ${serverInfo.version}, ` : ''
   const tries = attempts > 1 ? `, at try ${attempts}` : ''
   return [

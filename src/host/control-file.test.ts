@@ -31,6 +31,15 @@ describe('the control file', () => {
     expect(readdirSync(folder)).toHaveLength(1)
   })
 
+  test.each(['/proc/none/at/all', '/dev/null/x'])(
+    'that cannot be written to %s is an error at once',
+    folder => {
+      expect(() => writeControlFile(folder, content('http://127.0.0.1:7400'))).toThrow(
+        /ENOENT|ENOTDIR|EACCES/,
+      )
+    },
+  )
+
   test('of the same address is replaced as a whole, whatever a killed gateway left', () => {
     const folder = freshFolder('state')
     const path = writeControlFile(folder, content('http://127.0.0.1:7400', 'old'))

@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { homedir } from 'node:os'
-import { isAbsolute, join, resolve } from 'node:path'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
 
 /** What lets its owner act on a running gateway. */
 export interface ControlFile {
@@ -35,7 +35,7 @@ export function stateFolder(env: NodeJS.ProcessEnv = process.env): string {
  * @returns its path
  */
 export function writeControlFile(folder: string, content: ControlFile): string {
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  makeFolder(folder)
   const path = join(folder, fileNameFor(content.url))
   const part = `${path}.${content.pid}.part`
   // What a killed gateway left there might have other permissions.
@@ -48,6 +48,19 @@ export function writeControlFile(folder: string, content: ControlFile): string {
     throw thrown
   }
   return path
+}
+
+/** As `recursive` of mkdir, which never ends where a parent exists and takes no folders (/proc). */
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 })
+  } catch (thrown) {
+    const { code } = thrown as NodeJS.ErrnoException
+    if (code === 'EEXIST') return
+    if (code !== 'ENOENT' || dirname(path) === path) throw thrown
+    makeFolder(dirname(path))
+    mkdirSync(path, { mode: 0o700 })
+  }
 }
 
 /** Removes it, unless a later gateway on the same address has put its own there. */

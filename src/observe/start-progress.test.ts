@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { manualHost } from '../../test/kit/scripted-core.js'
+import { verifies } from '../../test/kit/verifies.js'
 import { view } from '../../test/kit/views.js'
 import type { Snapshot, UpstreamView } from '../model/index.js'
 import { StartProgress } from './start-progress.js'
@@ -21,7 +22,7 @@ function progress() {
 
 const STARTING = { state: 'starting' } as const
 
-test('a start that takes long is told every 30 s, with the last line of this start', () => {
+verifies(['H100'], 'a start that takes long is told every 30 s, with the last line of this start', () => {
   const { time, tails, told, observe } = progress()
   tails.add('a', 'a line of the start before')
   observe(view('a', STARTING))
