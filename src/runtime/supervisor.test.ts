@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { virtualClock } from '../../test/kit/virtual-clock.js'
 import { Suspicion } from '../core/health/index.js'
 import { GatewayError, type Outcome, type UpstreamSpec } from '../model/index.js'
 import type { Connection, ConnectionEvents, Connector, Host, UpstreamRequest } from './ports.js'
@@ -27,38 +28,6 @@ const SPEC: UpstreamSpec = {
   tools: {},
   resources: {},
   prompts: {},
-}
-
-/** Time that moves only when told. */
-function virtualClock() {
-  let now = 0
-  let timers: { at: number; fn: () => void }[] = []
-  return {
-    now: () => now,
-    wallTime: () => now,
-    after: (ms: number, fn: () => void) => {
-      const timer = { at: now + ms, fn }
-      timers.push(timer)
-      return {
-        cancel: () => {
-          timers = timers.filter(each => each !== timer)
-        },
-      }
-    },
-    /** Runs what falls due, with a turn of the real loop after each. */
-    async pass(ms: number) {
-      const end = now + ms
-      for (;;) {
-        await new Promise(resolve => setImmediate(resolve))
-        const [next] = timers.filter(timer => timer.at <= end).sort((a, b) => a.at - b.at)
-        if (!next) break
-        timers = timers.filter(timer => timer !== next)
-        now = Math.max(now, next.at)
-        next.fn()
-      }
-      now = end
-    },
-  }
 }
 
 type Answer = (request: UpstreamRequest) => Outcome | null
