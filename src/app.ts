@@ -197,6 +197,7 @@ export function createApp(options: AppOptions): App {
     },
     kill: () => {
       withdraw()
+      tester.kill()
       runtime.kill()
       listener?.destroy()
     },

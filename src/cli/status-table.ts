@@ -1,7 +1,7 @@
 import type { UpstreamStatus } from '../control/index.js'
 import { escapeControls } from '../observe/index.js'
 import { offersInWords } from './offers.js'
-import { type Paint, pad, shorten, span, wrap } from './terminal.js'
+import { FIXED_SPACE, type Paint, pad, shorten, span, wrap } from './terminal.js'
 
 export const MARK = { healthy: '●', degraded: '◐', unhealthy: '✗', unknown: '○' } as const
 export const COLOR = { healthy: 'green', degraded: 'yellow', unhealthy: 'red', unknown: 'dim' } as const
@@ -68,7 +68,7 @@ function details(upstream: UpstreamStatus, now: number | undefined): readonly st
 function nextTry({ nextAttemptAt }: UpstreamStatus, now: number | undefined): string {
   if (nextAttemptAt === null) return ''
   if (now === undefined) return `; next try at ${nextAttemptAt.slice(11, 19)}`
-  return `; next try in ${span(Date.parse(nextAttemptAt) - now)}`
+  return `; next try in ${span(Date.parse(nextAttemptAt) - now).replaceAll(' ', FIXED_SPACE)}`
 }
 
 /** What a person has to do about it, as a request; null when there is nothing. */

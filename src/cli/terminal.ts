@@ -42,6 +42,9 @@ export function shorten(text: string, width: number): string {
 
 const NARROWEST = 12
 
+/** A space at which `wrap` does not break a line. */
+export const FIXED_SPACE = '\u00a0'
+
 /** Breaks plain text into lines of at most `most`, at spaces where there are any. */
 export function wrap(text: string, most: number): string[] {
   const width = Math.max(NARROWEST, most)
@@ -53,5 +56,6 @@ export function wrap(text: string, most: number): string[] {
     lines.push(rest.slice(0, cut).trimEnd())
     rest = rest.slice(cut).trimStart()
   }
-  return rest === '' && lines.length > 0 ? lines : [...lines, rest]
+  if (rest !== '' || lines.length === 0) lines.push(rest)
+  return lines.map(line => line.replaceAll(FIXED_SPACE, ' '))
 }

@@ -233,6 +233,18 @@ describe('a test of a server', () => {
     await expect(running).rejects.toThrow('stopping')
   })
 
+  test('ends at once when the gateway is killed', async () => {
+    const { fake, ended } = connection(true)
+    const { tester: it, time } = tester(async () => fake)
+    const running = it.test('a')
+    running.catch(() => undefined)
+    await expect.poll(() => time.timers).toBe(1)
+    it.kill()
+    // Nothing runs after the exit that follows: it has to be done by now.
+    expect(ended).toEqual(['destroyed'])
+    await expect(running).rejects.toThrow('ended')
+  })
+
   test.each([
     [{ attempts: 0 }],
     [{ attempts: 1.5 }],

@@ -57,6 +57,7 @@ export class Tester {
   readonly #runs = new Map<string, Run>()
   /** Sessions of failed tries on their way out: nobody waits for them but the end of the gateway. */
   readonly #farewells = new Set<Promise<void>>()
+  readonly #live = new Set<Connection>()
 
   constructor(private readonly ports: TesterPorts) {}
 
@@ -82,6 +83,12 @@ export class Tester {
     for (const [name, run] of runs) this.#end(name, run, new Error('The gateway is stopping.'))
     await Promise.allSettled(runs.map(([, run]) => run.report))
     await Promise.allSettled(this.#farewells)
+  }
+
+  /** Ends everything at once: no farewell. */
+  kill(): void {
+    for (const [name, run] of this.#runs) this.#end(name, run, new Error('The gateway was ended.'))
+    for (const connection of this.#live) connection.destroy(over())
   }
 
   #start(spec: UpstreamSpec, timeoutMs: number, attempts: number): Run {
@@ -151,12 +158,14 @@ export class Tester {
     let connection: Connection | null = null
     try {
       connection = await connector.open(SILENT, signal, NO_CAPABILITIES)
+      this.#live.add(connection)
       const lists = countLists(connection, clock, spec, Math.max(1, timeoutMs - elapsed()))
       const { counts, failed } = await orAborted(lists, signal)
       const report = { ...blankReport(spec.name), ok: true, latencyMs: elapsed(), counts, failed }
       const met = connection
       connection = null
       await orAborted(met.close(), signal, () => this.#leave(met))
+      this.#live.delete(met)
       return { report: { ...report, ...factsOf(met) }, permanent: false }
     } catch (thrown) {
       const error = asGatewayError(thrown, spec.name)
@@ -173,13 +182,21 @@ export class Tester {
   /** After a failure a child gets no time to say goodbye; a remote session is still ended in its own way. */
   #leave(connection: Connection): void {
     if (connection.transport === 'stdio') {
-      connection.destroy(new GatewayError('UPSTREAM_REMOVED', 'The test is over.'))
+      this.#live.delete(connection)
+      connection.destroy(over())
       return
     }
     const farewell = connection.close().catch(() => undefined)
     this.#farewells.add(farewell)
-    void farewell.then(() => this.#farewells.delete(farewell))
+    void farewell.then(() => {
+      this.#farewells.delete(farewell)
+      this.#live.delete(connection)
+    })
   }
+}
+
+function over(): GatewayError {
+  return new GatewayError('UPSTREAM_REMOVED', 'The test is over.')
 }
 
 const SILENT = {

@@ -174,8 +174,9 @@ describe('a test of a server', () => {
     verifies(['G85'], `has a session of its own on ${transport}, and leaves the live one alone`, async () => {
       await withFakes([{ transport, script: { builtins: ['count'] } }], async fake => {
         await withGateway({ mcpServers: { a: fake.entry } }, async gateway => {
-          const before = await gateway.waitForState('a', 'ready')
           await gateway.settled()
+          const before = await gateway.upstream('a')
+          expect(before.state).toBe('ready')
           const opened = () => (transport === 'stdio' ? fake.records.pids : fake.records.sessions)
           const known = opened().length
           expect(await tested(gateway, 'a')).toMatchObject({ ok: true })

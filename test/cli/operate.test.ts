@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -5,8 +6,16 @@ import type { UpstreamStatus } from '../../src/control/index.js'
 import type { ControlFile } from '../../src/host/control-file.js'
 import type { TestReport } from '../../src/index.js'
 import { CRASHING } from '../acceptance/shared.js'
+import { CLI } from '../kit/build.js'
 import { startFake, withFakes } from '../kit/fake-mcp.js'
-import { runCommand, startGateway, type TestGateway, withGateway, writeConfig } from '../kit/gateway.js'
+import {
+  gatewayEnvironment,
+  runCommand,
+  startGateway,
+  TestGateway,
+  withGateway,
+  writeConfig,
+} from '../kit/gateway.js'
 import { closedPort } from '../kit/ports.js'
 import { assertNoneLeft, findProcesses, isAlive, markedEnvironment } from '../kit/processes.js'
 import { freshFolder } from '../kit/run-folder.js'
@@ -256,6 +265,14 @@ describe('the control token', () => {
   })
 })
 
+const LONG = { timeout: 10_000 }
+
+/** A command that goes on, whose output can be read meanwhile. */
+function follow(gateway: TestGateway, ...args: string[]): TestGateway {
+  const all = [CLI, ...args, '--url', gateway.url]
+  return new TestGateway(spawn(process.execPath, all, { env: gatewayEnvironment() }), '')
+}
+
 describe('holdfast logs', () => {
   const talkative = {
     command: process.execPath,
@@ -270,23 +287,20 @@ describe('holdfast logs', () => {
     const gateway = await startGateway({ mcpServers: { a: talkative } })
     try {
       await expect
-        .poll(async () => (await at(gateway, 'logs', 'a')).stdout, { timeout: 10_000 })
+        .poll(async () => (await at(gateway, 'logs', 'a')).stdout, LONG)
         .toMatch(/^first red {4}tab\n(beat\n)*$/)
-      const following = at(gateway, 'logs', 'a', '--follow')
-      const machine = at(gateway, 'logs', 'a', '-f', '--json')
-      // Both have to be connected before the end.
-      await expect.poll(async () => findProcesses(`logs a`).length, { timeout: 10_000 }).toBe(2)
-      const seen = (await gateway.get('/api/v1/upstreams/a/logs')) as { lines: string[] }
+      const following = follow(gateway, 'logs', 'a', '--follow')
+      const machine = follow(gateway, 'logs', 'a', '-f', '--json')
+      const beats = (text: string) => text.split('beat').length - 1
       await expect
-        .poll(async () => ((await gateway.get('/api/v1/upstreams/a/logs')) as typeof seen).lines.length, {
-          timeout: 10_000,
-        })
-        .toBeGreaterThan(seen.lines.length + 5)
+        .poll(() => Math.min(beats(following.stdout), beats(machine.stdout)), LONG)
+        .toBeGreaterThan(4)
       await gateway.stop()
-      const { code, stdout, stderr } = await following
-      expect([code, stderr]).toEqual([69, expect.stringContaining('went away')])
-      expect(stdout.split('\n').filter(line => line === 'beat').length).toBeGreaterThan(2)
-      expect(json<{ line: string }>((await machine).stdout.split('\n')[1] ?? '')).toEqual({ line: 'beat' })
+      expect((await following.exit).code).toBe(69)
+      expect(following.stderr).toContain('went away')
+      expect(following.stdout).toMatch(/^first red {4}tab\n(beat\n)+$/)
+      await machine.exit
+      expect(json<{ line: string }>(machine.stdout.split('\n')[1] ?? '')).toEqual({ line: 'beat' })
     } finally {
       await gateway.stop()
     }
@@ -321,4 +335,19 @@ describe('holdfast status', () => {
       },
     )
   })
+
+  test('with --watch goes on, also while the gateway is away', async () => {
+    const gateway = await startGateway({ mcpServers: { missing: { command: 'no-such-program' } } })
+    const watching = follow(gateway, 'status', '--watch')
+    try {
+      await expect.poll(() => watching.stdout.split('✗ missing').length, LONG).toBeGreaterThan(2)
+      await gateway.stop()
+      await expect.poll(() => watching.stdout, LONG).toContain('looking again every second')
+      expect(watching.running).toBe(true)
+    } finally {
+      watching.signal('SIGTERM')
+      await watching.exit
+      await gateway.stop()
+    }
+  }, 30_000)
 })
