@@ -55,7 +55,12 @@ async function withControl(body: (served: Served) => Promise<void>): Promise<voi
     upstream: name => all.find(one => one.name === name) ?? null,
     actions: name =>
       name === 'files'
-        ? { restart: act('restart'), enable: act('enable'), disable: act('disable'), refresh: act('refresh') }
+        ? {
+            restart: act('restart'),
+            enable: () => void done.push('enable'),
+            disable: act('disable'),
+            refresh: act('refresh'),
+          }
         : null,
     test: async (_name, { timeoutMs, attempts, signal }) => {
       if (attempts === 0) throw new GatewayError('INVALID_PARAMS', 'A test makes 1 to 10 tries, not 0.')
