@@ -1,3 +1,5 @@
+import { SUPERVISION } from './requirements/supervision.js'
+
 /**
  * What Holdfast promises, as data: each entry is cited by at least one test through `verifies`, or is owed.
  * A to C and N: behaviour with partial outages and broken configs. G and H: what operators see. P: rules of the MCP specification.
@@ -579,4 +581,5 @@ export const REQUIREMENTS: readonly Requirement[] = [
     source: 'MCP 2026-07-28 server/utilities/pagination',
     behaviour: 'Cursors are opaque, the empty one is one, and a loop ends.',
   },
+  ...SUPERVISION,
 ]
