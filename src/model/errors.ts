@@ -131,6 +131,8 @@ export interface ErrorDetails {
   readonly attempts?: number
   readonly elapsedMs?: number
   readonly retryAfterMs?: number
+  /** The gateway's own machine had no room for it; nothing is known against the upstream. */
+  readonly local?: boolean
   /** Further machine-readable facts for `data`. */
   readonly data?: Readonly<Record<string, unknown>>
   readonly cause?: unknown
