@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { endWithProcess, hasEnded } from './last-resort.js'
 import type { Ledger } from './ledger.js'
 import { factsOf, livingMembers } from './proc.js'
@@ -5,6 +6,7 @@ import { factsOf, livingMembers } from './proc.js'
 const FIRST_LOOK_MS = 10
 const LAST_LOOK_MS = 500
 const SETTLE_MS = 500
+const LEAST_DISK_MS = 50
 
 interface Group {
   readonly start: string | null
@@ -58,13 +60,18 @@ export class Groups {
     for (const watcher of [...this.#watchers]) watcher()
   }
 
-  /** Waits a moment for groups that were just killed; what is left then is left to the next gateway. */
+  /**
+   * Waits a moment for groups that were just killed, and for the disk; what is left then is left to the next gateway.
+   * A disk that hangs must not hold up the end.
+   */
   async settle(): Promise<void> {
     const until = performance.now() + SETTLE_MS
-    while (this.#groups.size > 0 && performance.now() < until)
-      await new Promise(resolve => setTimeout(resolve, FIRST_LOOK_MS))
+    while (this.#groups.size > 0 && performance.now() < until) await pause(FIRST_LOOK_MS)
     for (const { look } of this.#groups.values()) if (look) clearTimeout(look)
-    await this.ledger?.settled()
+    const giveUp = new AbortController()
+    const late = pause(Math.max(until - performance.now(), LEAST_DISK_MS), undefined, giveUp)
+    await Promise.race([this.ledger?.settled(), late.catch(() => undefined)])
+    giveUp.abort()
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Stats } from 'node:fs'
 import { chmod, lstat, mkdir } from 'node:fs/promises'
 import { homedir } from 'node:os'
-import { isAbsolute, join, resolve } from 'node:path'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
 
 /**
  * Where the gateway keeps what must outlive it: HOLDFAST_STATE_DIR, else the user's state folder; null where the machine
@@ -30,9 +30,22 @@ function homeFolder(): string | null {
  * @throws Error when it cannot be made, is a link, or is somebody else's
  */
 export async function makePrivateFolder(path: string): Promise<void> {
-  await mkdir(path, { recursive: true, mode: 0o700 })
+  await makeFolder(path)
   const { mode } = await refuseForeign(path)
   if ((mode & 0o077) !== 0) await chmod(path, 0o700)
+}
+
+/** Node's own way of making parents never returns where one cannot be made and does not say that it exists. */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 })
+  } catch (thrown) {
+    const { code } = thrown as NodeJS.ErrnoException
+    if (code === 'EEXIST') return
+    if (code !== 'ENOENT' || dirname(path) === path) throw thrown
+    await makeFolder(dirname(path))
+    await mkdir(path, { mode: 0o700 })
+  }
 }
 
 /** @throws Error when the path is no folder, is a link to one, or is somebody else's */
