@@ -26,8 +26,8 @@ afterEach(async () => {
   await Promise.all(open.splice(0).map(gateway => gateway.close()))
 })
 
-async function make(fake: Fake, mark: string): Promise<Gateway> {
-  const gateway = await createGateway({ mcpServers: { fake: marked(fake, mark) } })
+async function make(fake: Fake, mark: string, holdfast = {}): Promise<Gateway> {
+  const gateway = await createGateway({ mcpServers: { fake: marked(fake, mark) }, holdfast })
   open.push(gateway)
   return gateway
 }
@@ -73,23 +73,26 @@ describe('a gateway in a program', () => {
     ['R201', 'R198'],
     'that is closed while its socket opens or its servers start leaves nothing',
     () =>
-      withFakes([OBEDIENT], async fake => {
-        const mark = freshMark()
-        const gateway = await make(fake, mark)
-        const listening = gateway.listen({ port: 0 })
-        const failed = expect(listening).rejects.toMatchObject({ code: 'UPSTREAM_REMOVED' })
-        await gateway.close()
-        await failed
-        const other = await make(fake, mark)
-        const call = other.callTool('fake__echo')
-        const refused = expect(call).rejects.toMatchObject({ phase: 'never-sent' })
-        await other.close()
-        await refused
-        const spawns = fake.records.spawns
-        await delay(200)
-        expect(fake.records.spawns).toBe(spawns)
-        await assertNoneLeft(mark)
-      }),
+      withFakes(
+        [{ transport: 'stdio', script: { faults: [{ on: 'start', do: { kind: 'hang' } }] } }],
+        async hung => {
+          const mark = freshMark()
+          // All of the time is kept for ending servers, and none for calls.
+          const gateway = await make(hung, mark, { shutdownTimeout: '6s' })
+          const listening = gateway.listen({ port: 0 })
+          const failed = expect(listening).rejects.toMatchObject({ code: 'UPSTREAM_REMOVED' })
+          await gateway.close()
+          await failed
+          const other = await make(hung, mark, { shutdownTimeout: '6s' })
+          const refused = expect(other.callTool('fake__echo')).rejects.toMatchObject({ phase: 'never-sent' })
+          await hung.records.waitFor(({ spawns }) => spawns === 1)
+          await other.close()
+          await refused
+          await assertNoneLeft(mark)
+          await delay(200)
+          expect(hung.records.spawns).toBe(1)
+        },
+      ),
   )
 })
 
