@@ -71,6 +71,9 @@ export function createApp(options: AppOptions): App {
     },
   })
   const stopWatching = watchTransitions(runtime, host, transitions)
+  const stopTiming = host.clock.onStall?.(ms =>
+    warn(`The gateway stood still for ${(ms / 1_000).toFixed(1)} s; every deadline was moved by that.`),
+  )
 
   const { settings } = reading
   const guard = createGuard(settings)
@@ -126,6 +129,7 @@ export function createApp(options: AppOptions): App {
     dropConnections: () => listener?.destroy(),
     release: async () => {
       stopWatching()
+      stopTiming?.()
       await host.settle?.()
     },
     warn: (upstream, message) => log({ level: 'warn', message, ...(upstream === null ? {} : { upstream }) }),

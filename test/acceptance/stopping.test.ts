@@ -198,7 +198,6 @@ describe('a stop', () => {
           })
           try {
             await hung.records.waitFor(records => records.spawns >= 8)
-            expect(hung.records.spawns).toBe(8)
             await gateway.waitForState('hung11', 'starting')
             expect(await timed(gateway.stop())).toBeLessThan(2_000)
             await assertNoneLeft(mark)

@@ -176,6 +176,7 @@ describe('a gateway that was stopped for a while', () => {
             expect(failureIn(answer)).toEqual({})
             expect(answer.text).toContain('slept 2000 ms')
           }
+          expect(gateway.stderr).toMatch(/The gateway stood still for [78]\.\d s/)
           const { upstreams } = await gateway.status()
           expect(upstreams.map(({ state, restarts }) => [state, restarts])).toEqual([
             ['ready', 0],
