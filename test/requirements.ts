@@ -3,6 +3,8 @@ import { SUPERVISION } from './requirements/supervision.js'
 /**
  * What Holdfast promises, as data: each entry is cited by at least one test through `verifies`, or is owed.
  * A to C and N: behaviour with partial outages and broken configs. G and H: what operators see. P: rules of the MCP specification.
+ * A to C and N: behaviour with partial outages and broken configs. P: rules of the MCP specification. R: stopping.
+ * F: rows of the fault matrix.
  */
 export interface Requirement {
   readonly id: string
@@ -29,6 +31,8 @@ const BASE = 'MCP 2026-07-28 basic/index'
 const LISTEN = 'MCP 2026-07-28 basic/patterns/subscriptions'
 const TOOLS = 'MCP 2026-07-28 server/tools'
 const CACHING = 'MCP 2026-07-28 server/utilities/caching'
+const STOPPING = 'promises P8 and P10: a stop drains, and leaves no process behind'
+const FAULTS = 'fault matrix: processes, signals and the machine'
 const VERSIONS = 'MCP 2026-07-28 basic/versioning'
 const LEGACY_LIFE = 'MCP 2025-11-25 basic/lifecycle'
 const LEGACY_HTTP = 'MCP 2025-11-25 basic/transports'
@@ -582,4 +586,111 @@ export const REQUIREMENTS: readonly Requirement[] = [
     behaviour: 'Cursors are opaque, the empty one is one, and a loop ends.',
   },
   ...SUPERVISION,
+
+  // ---- R: stopping ----
+  {
+    id: 'R194',
+    source: STOPPING,
+    behaviour:
+      'A stop takes nothing new, lets calls run for their time, gives each that is left one typed answer, ends sessions, then each child by the ladder, and exits 0.',
+  },
+  {
+    id: 'R195',
+    source: STOPPING,
+    behaviour: 'Servers are ended side by side: ten stubborn children take one ladder.',
+    transports: STDIO,
+  },
+  {
+    id: 'R196',
+    source: STOPPING,
+    behaviour:
+      'A child that leaves at the end of its input gets no signal, one that ignores SIGTERM is killed, and grandchildren go too.',
+    transports: STDIO,
+  },
+  {
+    id: 'R197',
+    source: STOPPING,
+    behaviour: 'A server that cannot be stopped does not keep the others from it, and is named.',
+  },
+  {
+    id: 'R198',
+    source: STOPPING,
+    behaviour:
+      'A stop while servers start or wait for their next try is quick, and nothing is started after it.',
+  },
+  {
+    id: 'R199',
+    source: STOPPING,
+    behaviour:
+      'Every way in (`holdfast serve`, `holdfast stdio`, the library) stops alike, whether by a signal, the end of the input or a fault.',
+  },
+  {
+    id: 'R200',
+    source: STOPPING,
+    behaviour:
+      'A second signal ends everything within a second; after SIGKILL children leave by themselves or are ended at the next start.',
+  },
+  {
+    id: 'R201',
+    source: STOPPING,
+    behaviour:
+      'Stopping twice, before a start, and starting after a failed start or after a stop each have one defined result.',
+  },
+  {
+    id: 'R202',
+    source: STOPPING,
+    behaviour:
+      'After a stop no timer, socket or file of the gateway is left; status says stopped and keeps its history.',
+  },
+
+  // ---- F: faults of processes and of the machine ----
+  {
+    id: 'F14',
+    source: FAULTS,
+    behaviour: 'The whole group of a child that ignores SIGTERM is killed 3 s later.',
+    transports: STDIO,
+  },
+  {
+    id: 'F15',
+    source: FAULTS,
+    behaviour:
+      'A launcher that leaves before its grandchild counts as gone at once, and nothing of its group is left behind.',
+    transports: STDIO,
+  },
+  {
+    id: 'F16',
+    source: FAULTS,
+    behaviour:
+      'After SIGKILL of the gateway its children end, at the latest at the next start, and no foreign process is ever touched.',
+    transports: STDIO,
+  },
+  {
+    id: 'F55',
+    source: FAULTS,
+    behaviour: 'A gateway on stdio whose output nobody reads any more ends, with its servers.',
+  },
+  {
+    id: 'F58',
+    source: FAULTS,
+    behaviour:
+      'Without file descriptors the machine is named as the cause, and everything works again when there are some.',
+  },
+  {
+    id: 'F59',
+    source: FAULTS,
+    behaviour:
+      'A state folder that cannot be written or is corrupt costs a warning, never a server or the gateway.',
+  },
+  {
+    id: 'F64',
+    source: FAULTS,
+    behaviour:
+      'SIGTERM with calls running takes at most its time, a second one at most a second; the answers are delivered whole.',
+  },
+  {
+    id: 'F65',
+    source: FAULTS,
+    behaviour:
+      'An address that cannot be bound ends the command with 78 and one line, before any server is started.',
+  },
 ]

@@ -1,5 +1,6 @@
 import { type Dispatcher, Pool } from 'undici'
 import type { Dialer, HttpExchange, HttpFault, HttpHandler, HttpPool, HttpRequest } from '../runtime/ports.js'
+import { localFault } from './local-faults.js'
 
 /** Sockets to one origin: more than the calls that may be in flight, plus streams. */
 const MAX_SOCKETS = 256
@@ -140,6 +141,9 @@ function faultOf(cause: Error, started: boolean, origin: string): HttpFault {
   const code = codeOf(cause)
   const host = new URL(origin).host
   const phase = started ? 'unknown' : 'never-sent'
+  const local = localFault(code)
+  if (local !== null)
+    return { phase, reason: 'other', message: `${host} was not reached: ${local}`, local: true, cause }
   const told = (started ? BY_CODE_LATER[code] : undefined) ?? BY_CODE[code]
   if (told) return { phase, reason: told.reason, message: `${told.words} ${host}`, cause }
   const isTls = /^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|HOSTNAME_MISMATCH|EPROTO)/.test(

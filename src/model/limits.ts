@@ -67,4 +67,8 @@ export const LIMITS = {
   firstListMs: 600,
   /** Milliseconds that a call of an unknown name waits for upstreams whose catalog is unknown. */
   resolveMs: 5_000,
+  /** Child processes at a time, in all. */
+  children: 64,
+  /** Child processes that may be in the first moments of their start at a time. */
+  startingChildren: 8,
 } as const

@@ -10,6 +10,7 @@ export function errorFrom(upstream: string, fault: TransportFault, hasCredential
     upstream,
     reason,
     cause: fault,
+    ...(fault.local ? { local: true } : {}),
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     ...(fault.status === 403 ? { forbidden: true } : {}),
     ...(fault.reason === 'session-lost' ? { sessionLost: true } : {}),
@@ -18,7 +19,7 @@ export function errorFrom(upstream: string, fault: TransportFault, hasCredential
 
 function codeFrom(fault: TransportFault): ErrorCode {
   if (fault.reason === 'unauthorized' || fault.status === 403) return 'SIGN_IN_REQUIRED'
-  if (fault.reason === 'spawn' && fault.phase === 'never-sent') return 'MISCONFIGURED'
+  if (fault.reason === 'spawn' && fault.phase === 'never-sent' && !fault.local) return 'MISCONFIGURED'
   if (fault.status === 429) return 'OVERLOADED'
   if (fault.reason === 'not-mcp' && fault.phase === 'unknown') return 'PROTOCOL_VIOLATION'
   return fault.phase === 'unknown' ? 'OUTCOME_UNKNOWN' : 'UPSTREAM_UNAVAILABLE'

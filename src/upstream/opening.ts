@@ -107,6 +107,7 @@ function startError({ upstream, hasCredentials }: OpeningOptions, fault: Transpo
     upstream,
     reason: message,
     cause: fault,
+    ...(fault.local ? { local: true } : {}),
   })
 }
 

@@ -33,6 +33,8 @@ export interface TransportFault {
   readonly headers?: Readonly<Record<string, string>>
   /** First bytes of the body (at most 64 KiB), for the era probe and for the excerpt in messages. */
   readonly body?: Bytes
+  /** This machine had no room for it: no descriptors, no memory. It says nothing about the server. */
+  readonly local?: boolean
   readonly exit?: { readonly code: number | null; readonly signal: string | null }
   readonly cause?: unknown
 }

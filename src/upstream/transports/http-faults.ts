@@ -12,7 +12,8 @@ const TOLD = ['content-type', 'retry-after', 'www-authenticate', 'allow']
 
 /** A broken exchange, as the transports report it. */
 export function transportFault(fault: HttpFault): TransportFault {
-  return { phase: fault.phase, reason: fault.reason, message: fault.message, cause: fault.cause }
+  const { phase, reason, message, cause, local } = fault
+  return { phase, reason, message, cause, ...(local ? { local } : {}) }
 }
 
 /**

@@ -13,6 +13,8 @@ export interface Ladder {
 
 const LADDER: Ladder = { termMs: 2_000, killMs: 3_000 }
 const POLL_MS = 20
+/** SIGKILL is not waited for longer: what survives it hangs in the kernel. */
+const DEAD_MS = 1_000
 /** A broken pipe is nearly always followed by an exit at once, and the exit says more. */
 const EXIT_WAIT_MS = 100
 
@@ -123,7 +125,8 @@ class StdioTransport implements Transport {
         this.#onStart?.resolve()
         this.#onStart = null
       },
-      failed: (reason, cause) => this.#die({ phase: 'never-sent', reason: 'spawn', message: reason, cause }),
+      failed: (message, cause, local) =>
+        this.#die({ phase: 'never-sent', reason: 'spawn', message, cause, ...(local ? { local } : {}) }),
       stdout: chunk => this.#lines.push(chunk),
       stdoutEnd: () => this.#dieSoon({ phase: 'unknown', reason: 'eof', message: 'closed its output' }),
       stderr: chunk => this.#stderr.push(chunk),
@@ -189,22 +192,28 @@ class StdioTransport implements Transport {
     this.events.closed(fault)
   }
 
-  /** Close stdin, wait, SIGTERM the group, wait, SIGKILL the group. */
+  /**
+   * Close stdin, wait, SIGTERM the group, wait, SIGKILL the group.
+   * @throws Error when something of the group is left even then
+   */
   async #climbDown(): Promise<void> {
     const child = this.#child
     const wasRunning = this.#state === 'running'
     this.#leave(wasRunning ? 'closing' : 'stopped')
     if (!child || !wasRunning) return
     child.endInput()
-    if (!(await this.#gone(child, this.ladder.termMs))) {
-      child.killGroup('SIGTERM')
-      if (!(await this.#gone(child, this.ladder.killMs))) {
-        child.killGroup('SIGKILL')
-        await this.#gone(child, 1_000)
-      }
-    }
+    const gone = await this.#goneBySteps(child)
     child.release()
     this.#state = 'stopped'
+    if (!gone) throw new Error(`its process group ${child.pid} is still there after SIGKILL`)
+  }
+
+  async #goneBySteps(child: Child): Promise<boolean> {
+    if (await this.#gone(child, this.ladder.termMs)) return true
+    child.killGroup('SIGTERM')
+    if (await this.#gone(child, this.ladder.killMs)) return true
+    child.killGroup('SIGKILL')
+    return this.#gone(child, DEAD_MS)
   }
 
   #gone(child: Child, withinMs: number): Promise<boolean> {
