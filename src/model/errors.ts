@@ -68,6 +68,12 @@ export const ERRORS = {
     blame: 'client',
     meaning: 'The server wants a sign-in, or refused the configured credentials.',
   },
+  FORBIDDEN: {
+    kind: 'denied',
+    rpcCode: 40301,
+    blame: 'client',
+    meaning: 'The server knows the configured credentials and refuses this request to them.',
+  },
   MISCONFIGURED: {
     kind: 'misconfigured',
     rpcCode: 50301,

@@ -255,15 +255,24 @@ describe('the bound on', () => {
 
   test("a child's stdin (LIMITS.stdinQueueBytes) refuses what does not fit, and never the only message", async () => {
     const refused: number[] = []
-    const child = { queuedBytes: 0, write: () => false } as never
-    const queue = new StdinQueue(child, id => refused.push(id))
+    const child = {
+      queuedBytes: 0,
+      write(bytes: Uint8Array) {
+        this.queuedBytes += bytes.length
+        return false
+      },
+    }
+    const events = { refused: (id: number) => refused.push(id), stuck: () => undefined }
+    const queue = new StdinQueue(child as never, nodeHost().clock, events)
     queue.push(Buffer.alloc(LIMITS.stdinQueueBytes * 2), 1)
     queue.push(Buffer.alloc(10), 2)
     expect(refused).toEqual([2])
-    expect(queue.takeUnsent()).toEqual([1])
-    queue.push(Buffer.alloc(LIMITS.stdinQueueBytes - 5), 3)
+    child.queuedBytes = 10
+    queue.push(Buffer.alloc(LIMITS.stdinQueueBytes - 15), 3)
     queue.push(Buffer.alloc(10), 4)
     expect(refused).toEqual([2, 4])
+    expect(queue.takeUnsent()).toEqual([3])
+    queue.stop()
   })
 
   test('a client that does not read (LIMITS.clientBufferBytes) costs no more than that', async () => {

@@ -1,0 +1,127 @@
+import { LIMITS } from '../model/index.js'
+import type { Clock, Timer } from '../runtime/ports.js'
+
+const SWEEP_MS = 1_000
+
+interface Grave {
+  readonly at: number
+  /** How it still counts: as a call in flight, as one that the server goes on with, or only as a known id. */
+  state: 'holds-slot' | 'in-grace' | 'stuck' | 'known'
+  /** The server said something about it after it was told to stop. */
+  active: boolean
+}
+
+/**
+ * Requests that nobody waits for any more. A late answer to one is swallowed for a minute. A cancelled one counts as in
+ * flight for a grace of 5 s; when it is not answered by then, the server may be going on with it: it is stuck.
+ */
+export class CancelledRequests {
+  /** In order of burial. */
+  readonly #graves = new Map<number, Grave>()
+  #holding = 0
+  #stuck = 0
+  #timer: Timer | null = null
+
+  constructor(
+    private readonly clock: Clock,
+    /** False where a cancelled request has no way to be answered any more: there none is ever stuck. */
+    private readonly mayBeAnswered: boolean,
+    /** As many are stuck as may be; told again until that has changed. */
+    private readonly onStuck: () => void,
+  ) {}
+
+  /** Cancelled calls that still take a slot. */
+  get holding(): number {
+    return this.#holding
+  }
+
+  get stuck(): number {
+    return this.#stuck
+  }
+
+  /** Stuck ones of which the server itself shows that it goes on with them. */
+  get provenStuck(): number {
+    let proven = 0
+    for (const { state, active } of this.#graves.values()) if (state === 'stuck' && active) proven += 1
+    return proven
+  }
+
+  /** Nobody told the server; only its answer has to be swallowed. */
+  bury(id: number): void {
+    this.#add(id, 'known')
+  }
+
+  /** The server was told to stop. */
+  cancel(id: number, isCall: boolean): void {
+    this.#add(id, isCall ? 'holds-slot' : 'in-grace')
+    if (isCall) this.#holding += 1
+    this.#timer ??= this.clock.after(SWEEP_MS, () => this.#sweep())
+  }
+
+  /** True when that id is known, so that its answer is no surprise. */
+  answered(id: number): boolean {
+    const grave = this.#graves.get(id)
+    if (!grave || this.#isOld(grave)) return false
+    this.#settle(grave)
+    return true
+  }
+
+  /** The server said something about it that is no answer. */
+  spokeOf(id: number): void {
+    const grave = this.#graves.get(id)
+    if (grave) grave.active = true
+  }
+
+  /** The server is well: those of which it says nothing it has given up, as it should. */
+  forgiveSilent(): void {
+    for (const grave of this.#graves.values())
+      if (grave.state === 'stuck' && !grave.active) this.#settle(grave)
+  }
+
+  stop(): void {
+    this.#timer?.cancel()
+    this.#timer = null
+  }
+
+  #add(id: number, state: Grave['state']): void {
+    this.#graves.set(id, { at: this.clock.now(), state, active: false })
+    for (const [oldest, grave] of this.#graves) {
+      if (this.#graves.size <= LIMITS.tombstones && !this.#isOld(grave)) return
+      this.#settle(grave)
+      this.#graves.delete(oldest)
+    }
+  }
+
+  #isOld(grave: Grave): boolean {
+    return this.clock.now() - grave.at >= LIMITS.tombstoneMs
+  }
+
+  #settle(grave: Grave): void {
+    if (grave.state === 'holds-slot') this.#holding -= 1
+    if (grave.state === 'stuck') this.#stuck -= 1
+    grave.state = 'known'
+  }
+
+  /** One timer for all, and only while something is cancelled. */
+  #sweep(): void {
+    this.#timer = null
+    const now = this.clock.now()
+    let left = false
+    for (const [id, grave] of this.#graves) {
+      if (this.#isOld(grave)) {
+        this.#settle(grave)
+        this.#graves.delete(id)
+        continue
+      }
+      if (grave.state === 'known') continue
+      left = true
+      if (grave.state === 'stuck' || now - grave.at < LIMITS.cancelGraceMs) continue
+      this.#settle(grave)
+      if (!this.mayBeAnswered) continue
+      grave.state = 'stuck'
+      this.#stuck += 1
+    }
+    if (left) this.#timer = this.clock.after(SWEEP_MS, () => this.#sweep())
+    if (this.#stuck >= LIMITS.stuckRequests) this.onStuck()
+  }
+}
