@@ -55,8 +55,6 @@ export const LIMITS = {
   stdinStuckMs: 30_000,
   /** Lines a second of a child's stderr that are passed on. */
   stderrLinesPerSecond: 100,
-  /** Milliseconds for which a cancelled request still counts as in flight, unless it is answered. */
-  cancelGraceMs: 5_000,
   /** Milliseconds for which the late answer to a cancelled request is swallowed. */
   tombstoneMs: 60_000,
   /** Cancelled requests remembered per connection. */
@@ -68,6 +66,22 @@ export const LIMITS = {
   /** The same for one connection. */
   notificationsPerConnection: 100,
   /** What a server may ask for with Retry-After, at least and at most. */
+  /** Calls that wait for one server's start, and for a place at one that has its hands full. */
+  waitersPerUpstream: 32,
+  queuePerUpstream: 64,
+  /** Milliseconds that a call waits for a place. */
+  queueMs: 5_000,
+  /** Milliseconds that a call is held while its server starts: a program, a remote. */
+  holdStdioMs: 45_000,
+  holdHttpMs: 15_000,
+  /** Calls in flight of one authenticated identity, and of all clients together. */
+  inFlightPerPrincipal: 64,
+  inFlightTotal: 1_024,
+  /** Milliseconds that a cancelled call keeps its place, so that a server which ignores cancels is not flooded. */
+  cancelGraceMs: 5_000,
+  /** Milliseconds over which a server that came back is given its full load again. */
+  slowStartMs: 10_000,
+  /** Bounds of what a server may ask for in Retry-After. */
   retryAfterMinMs: 100,
   retryAfterMaxMs: 5 * 60_000,
   /** Milliseconds that a list waits for upstreams which are in their very first start. */

@@ -182,9 +182,9 @@ export interface Connection {
   readonly capabilities: Readonly<Record<string, unknown>>
   readonly instructions: string | null
   readonly pid: number | null
-  /** Calls without a final answer; cancelled ones for a grace of 5 s, while the server may be going on with them. */
+  /** Requests without a final answer. */
   readonly inFlight: number
-  /** Cancelled requests that were not answered in that grace: the server may be going on with them for nobody. */
+  /** Cancelled requests that were not answered within the grace: the server may be going on with them for nobody. */
   readonly stuck?: number
   request(request: UpstreamRequest): RunningRequest
   /** Ends it in the server's way: stop ladder, session DELETE. Resolves when nothing of it is left. Idempotent. */

@@ -5,35 +5,27 @@ const SWEEP_MS = 1_000
 
 interface Grave {
   readonly at: number
-  /** How it still counts: as a call in flight, as one that the server goes on with, or only as a known id. */
-  state: 'holds-slot' | 'in-grace' | 'stuck' | 'known'
+  /** In its grace it may still be answered; then the server may be going on with it; `known` is only its id. */
+  state: 'in-grace' | 'stuck' | 'known'
   /** The server said something about it after it was told to stop. */
   active: boolean
 }
 
 /**
- * Requests that nobody waits for any more. A late answer to one is swallowed for a minute. A cancelled one counts as in
- * flight for a grace of 5 s; when it is not answered by then, the server may be going on with it: it is stuck.
+ * Requests that nobody waits for any more. A late answer to one is swallowed for a minute. A cancelled one that is not
+ * answered within a grace of 5 s may be going on at the server: it counts as stuck.
  */
 export class CancelledRequests {
   /** In order of burial. */
   readonly #graves = new Map<number, Grave>()
-  #holding = 0
   #stuck = 0
   #timer: Timer | null = null
 
   constructor(
     private readonly clock: Clock,
-    /** False where a cancelled request has no way to be answered any more: there none is ever stuck. */
-    private readonly mayBeAnswered: boolean,
     /** As many are stuck as may be; told again until that has changed. */
     private readonly onStuck: () => void,
   ) {}
-
-  /** Cancelled calls that still take a slot. */
-  get holding(): number {
-    return this.#holding
-  }
 
   get stuck(): number {
     return this.#stuck
@@ -52,9 +44,8 @@ export class CancelledRequests {
   }
 
   /** The server was told to stop. */
-  cancel(id: number, isCall: boolean): void {
-    this.#add(id, isCall ? 'holds-slot' : 'in-grace')
-    if (isCall) this.#holding += 1
+  cancel(id: number): void {
+    this.#add(id, 'in-grace')
     this.#timer ??= this.clock.after(SWEEP_MS, () => this.#sweep())
   }
 
@@ -97,7 +88,6 @@ export class CancelledRequests {
   }
 
   #settle(grave: Grave): void {
-    if (grave.state === 'holds-slot') this.#holding -= 1
     if (grave.state === 'stuck') this.#stuck -= 1
     grave.state = 'known'
   }
@@ -116,8 +106,6 @@ export class CancelledRequests {
       if (grave.state === 'known') continue
       left = true
       if (grave.state === 'stuck' || now - grave.at < LIMITS.cancelGraceMs) continue
-      this.#settle(grave)
-      if (!this.mayBeAnswered) continue
       grave.state = 'stuck'
       this.#stuck += 1
     }

@@ -76,13 +76,13 @@ export class UpstreamConnection implements Connection {
     this.#clock = clock
     this.#events = events
     this.#codec = codec
-    this.#cancelled = new CancelledRequests(clock, link.kind !== 'http', () => this.#conduct.doubt())
+    this.#cancelled = new CancelledRequests(clock, () => this.#conduct.doubt())
     this.#conduct = new Conduct({
       clock,
       link,
       events,
       cancelled: this.#cancelled,
-      waiting: () => this.#calls(),
+      waiting: () => this.inFlight,
       ping: answered => this.#ping(answered),
     })
     this.#talk = this.#listen()
@@ -127,16 +127,12 @@ export class UpstreamConnection implements Connection {
     return this.link.pid
   }
   get inFlight() {
-    return this.#calls() + this.#cancelled.holding
-  }
-  get stuck() {
-    return this.#cancelled.stuck
-  }
-
-  #calls(): number {
     let calls = 0
     for (const { request } of this.#pending.values()) if (request.context) calls += 1
     return calls
+  }
+  get stuck() {
+    return this.#cancelled.stuck
   }
 
   /** True once nothing can be asked any more. */
@@ -339,8 +335,9 @@ export class UpstreamConnection implements Connection {
     const pending = this.#take(id)
     if (!pending) return
     this.#talk.end(pending, false)
-    if (this.era === 'modern' && this.link.kind === 'http') this.#cancelled.bury(id)
-    else this.#cancelled.cancel(id, pending.request.context !== null)
+    // Over HTTP its stream is dropped, so that it cannot be answered any more.
+    if (this.link.kind === 'http') this.#cancelled.bury(id)
+    else this.#cancelled.cancel(id)
     const message = this.#codec.cancel(id, reason)
     if (message) this.notify(message)
     this.link.abort(id)

@@ -21,6 +21,8 @@ export function errorFrom(blamed: Blamed, fault: TransportFault): GatewayError {
     reason,
     cause: fault,
     ...(retryAfter === undefined ? {} : { retryAfterMs: retryAfter }),
+    ...(fault.status === 403 ? { forbidden: true } : {}),
+    ...(fault.reason === 'session-lost' ? { sessionLost: true } : {}),
   })
 }
 
