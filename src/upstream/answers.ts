@@ -38,11 +38,10 @@ export function answerUnder(body: Bytes, id: number): Bytes | null {
   }
 }
 
-/** An answer that nobody waits for, in words. */
-export function describeSurprise({ id, bytes, error }: Envelope, nextId: number): string {
-  if (id === null && error) return `an error that names no request: ${excerpt(slice(bytes, error))}`
-  if (typeof id === 'number' && id > 0 && id < nextId) return `a second answer to request ${id}`
-  return `an answer with an unknown id: ${JSON.stringify(id).slice(0, 80)}`
+/** An answer that nobody waits for, or not any more, in words. */
+export function describeSurprise({ id, bytes, error }: Envelope): string {
+  const what = `an answer with an unknown id: ${JSON.stringify(id).slice(0, 80)}`
+  return id === null && error ? `${what}, an error: ${excerpt(slice(bytes, error))}` : what
 }
 
 export function excerpt(bytes: Bytes): string {

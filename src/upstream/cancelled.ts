@@ -7,8 +7,6 @@ interface Grave {
   readonly at: number
   /** In its grace it may still be answered; then the server may be going on with it; `known` is only its id. */
   state: 'in-grace' | 'stuck' | 'known'
-  /** The server said something about it after it was told to stop. */
-  active: boolean
 }
 
 /**
@@ -23,19 +21,12 @@ export class CancelledRequests {
 
   constructor(
     private readonly clock: Clock,
-    /** As many are stuck as may be; told again until that has changed. */
-    private readonly onStuck: () => void,
+    /** As many are stuck as may be, or more. */
+    private readonly onStuck: (count: number) => void,
   ) {}
 
   get stuck(): number {
     return this.#stuck
-  }
-
-  /** Stuck ones of which the server itself shows that it goes on with them. */
-  get provenStuck(): number {
-    let proven = 0
-    for (const { state, active } of this.#graves.values()) if (state === 'stuck' && active) proven += 1
-    return proven
   }
 
   /** Nobody told the server; only its answer has to be swallowed. */
@@ -57,25 +48,13 @@ export class CancelledRequests {
     return true
   }
 
-  /** The server said something about it that is no answer. */
-  spokeOf(id: number): void {
-    const grave = this.#graves.get(id)
-    if (grave) grave.active = true
-  }
-
-  /** The server is well: those of which it says nothing it has given up, as it should. */
-  forgiveSilent(): void {
-    for (const grave of this.#graves.values())
-      if (grave.state === 'stuck' && !grave.active) this.#settle(grave)
-  }
-
   stop(): void {
     this.#timer?.cancel()
     this.#timer = null
   }
 
   #add(id: number, state: Grave['state']): void {
-    this.#graves.set(id, { at: this.clock.now(), state, active: false })
+    this.#graves.set(id, { at: this.clock.now(), state })
     for (const [oldest, grave] of this.#graves) {
       if (this.#graves.size <= LIMITS.tombstones && !this.#isOld(grave)) return
       this.#settle(grave)
@@ -110,6 +89,6 @@ export class CancelledRequests {
       this.#stuck += 1
     }
     if (left) this.#timer = this.clock.after(SWEEP_MS, () => this.#sweep())
-    if (this.#stuck >= LIMITS.stuckRequests) this.onStuck()
+    if (this.#stuck >= LIMITS.stuckRequests) this.onStuck(this.#stuck)
   }
 }

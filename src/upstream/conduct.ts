@@ -1,11 +1,14 @@
-import type { ConnectionEvents } from '../runtime/ports.js'
-import { type Recyclable, Recycler } from './recycler.js'
+import type { Clock, ConnectionEvents } from '../runtime/ports.js'
+import { Recycler } from './recycler.js'
 import type { Transport, TransportFault } from './transport.js'
 import { QuietLog, ViolationBudget } from './violations.js'
 
-export interface Watched extends Recyclable {
+export interface Watched {
+  readonly clock: Clock
   readonly link: Transport
   readonly events: Pick<ConnectionEvents, 'violation'>
+  /** Calls that somebody waits for. */
+  waiting(): number
 }
 
 /** How a server behaves on one connection, and the end of the connection when it behaves too badly. */
@@ -17,7 +20,11 @@ export class Conduct {
   constructor(private readonly watched: Watched) {
     this.#budget = new ViolationBudget(watched.clock)
     this.#garbage = new QuietLog(watched.clock, what => watched.events.violation(what))
-    this.#recycler = new Recycler(watched, fault => watched.link.fail(fault))
+    this.#recycler = new Recycler(
+      watched.clock,
+      () => watched.waiting(),
+      fault => watched.link.fail(fault),
+    )
   }
 
   /** A whole message came. */
@@ -42,9 +49,11 @@ export class Conduct {
     else this.watched.link.fail(broken(reason))
   }
 
-  /** Too many cancelled requests were never answered. Only a process can go on with them for nobody. */
-  doubt(): void {
-    if (this.watched.link.kind === 'stdio') this.#recycler.doubt()
+  /** As many cancelled requests as may be were never answered. Only a process can go on with them for nobody. */
+  stuck(count: number): void {
+    if (this.watched.link.kind !== 'stdio') return
+    const message = `goes on with ${count} requests that were cancelled`
+    this.#recycler.whenIdle({ phase: 'unknown', reason: 'stuck', message })
   }
 
   stop(): void {

@@ -76,14 +76,12 @@ export class UpstreamConnection implements Connection {
     this.#clock = clock
     this.#events = events
     this.#codec = codec
-    this.#cancelled = new CancelledRequests(clock, () => this.#conduct.doubt())
+    this.#cancelled = new CancelledRequests(clock, stuck => this.#conduct.stuck(stuck))
     this.#conduct = new Conduct({
       clock,
       link,
       events,
-      cancelled: this.#cancelled,
       waiting: () => this.inFlight,
-      ping: answered => this.#ping(answered),
     })
     this.#talk = this.#listen()
   }
@@ -96,7 +94,6 @@ export class UpstreamConnection implements Connection {
           return codec().era
         },
         pending: this.#pending,
-        cancelled: this.#cancelled,
         notify: message => this.notify(message),
         notification: (method, params) => this.#events.notification(method, params),
         violation: what => this.#conduct.violation(what),
@@ -159,7 +156,7 @@ export class UpstreamConnection implements Connection {
     }
     const level = request.context?.logLevel
     if (level !== undefined && this.era === 'legacy') this.#askForLogs(level)
-    this.#pending.set(id, { id, request, progress: null, logs: null })
+    this.#pending.set(id, { id, request, progress: null, logs: null, stray: null })
     this.link.send(this.#codec.encode(id, request))
     return { cancel: reason => this.#cancel(id, reason), abandon: () => this.#abandon(id) }
   }
@@ -202,7 +199,8 @@ export class UpstreamConnection implements Connection {
     const pending = this.#take(id)
     if (pending) {
       this.#talk.end(pending, false)
-      const outcome = fault ? this.#outcomeOf(id, fault) : this.#violated('ended its answer without a result')
+      const instead = pending.stray ?? 'ended its answer without a result'
+      const outcome = fault ? this.#outcomeOf(id, fault) : this.#violated(instead)
       pending.request.settle(outcome)
     } else this.#cancelled.answered(id)
     if (fault && isViolation(fault)) this.#conduct.violation(fault.message)
@@ -253,18 +251,17 @@ export class UpstreamConnection implements Connection {
     pending.request.settle(this.#answered(reply))
   }
 
-  /** An answer that nobody waits for. On a stream of its own it can only be meant for that request. */
+  /** An answer that nobody waits for. On a stream of its own the right one may still follow. */
   #stray(envelope: Envelope, source: number | null): void {
-    if (typeof envelope.id === 'number' && this.#cancelled.answered(envelope.id)) return
-    const pending = source === null ? undefined : this.#take(source)
-    if (!pending) return this.#conduct.violation(describeSurprise(envelope, this.#nextId))
-    if (envelope.id === null && envelope.error) {
-      pending.request.settle(this.#answered({ error: slice(envelope.bytes, envelope.error) }))
-    } else {
-      const what = `answered with another id: ${JSON.stringify(envelope.id).slice(0, 80)}`
-      pending.request.settle(this.#violated(what))
-      this.#conduct.violation(what)
+    const { id, error, bytes } = envelope
+    if (typeof id === 'number' && this.#cancelled.answered(id)) return
+    const pending = source === null ? undefined : this.#pending.get(source)
+    if (pending && id === null && error) {
+      this.#take(pending.id)
+      return pending.request.settle(this.#answered({ error: slice(bytes, error) }))
     }
+    if (pending) pending.stray = `answered with another id: ${JSON.stringify(id).slice(0, 80)}`
+    this.#conduct.violation(describeSurprise(envelope))
   }
 
   #malformed(bytes: Bytes, error: WireError, source: number | null): void {
@@ -295,19 +292,6 @@ export class UpstreamConnection implements Connection {
     }
     pending.request.settle({ kind: 'rejected', error: this.#error(fault) })
     this.link.fail(fault)
-  }
-
-  #ping(answered: () => void): () => void {
-    const method = this.era === 'modern' ? 'server/discover' : 'ping'
-    const running = this.request({
-      method,
-      params: null,
-      context: null,
-      settle: outcome => {
-        if (outcome.kind === 'answered') answered()
-      },
-    })
-    return () => running.abandon()
   }
 
   #outcomeOf(id: number, fault: TransportFault): Outcome {

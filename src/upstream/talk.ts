@@ -11,7 +11,6 @@ import {
   slice,
   stringAt,
 } from '../wire/index.js'
-import type { CancelledRequests } from './cancelled.js'
 import { FloodGate, type Flow, newFlow } from './flood-gate.js'
 import { isWanted } from './log-levels.js'
 
@@ -22,13 +21,14 @@ export interface Pending {
   /** What it was told of late; null before the first notification. */
   progress: Flow | null
   logs: Flow | null
+  /** What came on its stream in place of its answer, which may still follow. */
+  stray: string | null
 }
 
 /** The part of a connection that the server's own messages are about. */
 export interface TalkRoom {
   readonly era: Era
   readonly pending: IdRing<Pending>
-  readonly cancelled: CancelledRequests
   notify(message: Bytes): void
   notification(method: string, params: Bytes | null): void
   violation(what: string): void
@@ -99,7 +99,7 @@ export class ServerTalk {
     if (!params || !token) return
     const id = Number(Buffer.from(slice(bytes, token)).toString('latin1'))
     const pending = this.room.pending.get(id)
-    if (!pending) return this.room.cancelled.spokeOf(id)
+    if (!pending) return
     pending.request.onActivity?.()
     const onProgress = pending.request.context?.onProgress
     if (!onProgress) return
