@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { assertNoneLeft, markedEnvironment } from '../../../test/kit/processes.js'
 import { freshFolder } from '../../../test/kit/run-folder.js'
 import { TIMEOUTS, TransportRecorder } from '../../../test/kit/transport-recorder.js'
+import { verifies } from '../../../test/kit/verifies.js'
 import { nodeHost } from '../../host/index.js'
 import { LIMITS } from '../../model/index.js'
 import type { Clock, Host } from '../../runtime/ports.js'
@@ -28,21 +29,25 @@ async function start(script: string, host: Host = nodeHost()) {
 const node = (script: string) => `exec '${process.execPath}' -e "${script.replaceAll('"', '\\"')}"`
 const say = (id: number) => ({ id, bytes: Buffer.from(`{"jsonrpc":"2.0","id":${id},"method":"m"}`) })
 
-test('a child that closed its input and lives is recycled; what it was sent then never reached it', async () => {
-  const { transport, events, mark } = await start('exec 0<&-; echo "{}"; while :; do sleep 1; done')
-  await events.next('message')
-  transport.send(say(1))
-  transport.send(say(2))
-  const { fault } = await events.next('closed')
-  expect(fault).toMatchObject({ reason: 'stdin', phase: 'unknown' })
-  expect(events.all('ended').map(({ id, fault: found }) => [id, found?.phase])).toEqual([
-    [1, 'never-sent'],
-    [2, 'never-sent'],
-  ])
-  await assertNoneLeft(mark)
-})
+verifies(
+  ['I106'],
+  'a child that closed its input and lives is recycled; what it was sent then never reached it',
+  async () => {
+    const { transport, events, mark } = await start('exec 0<&-; echo "{}"; while :; do sleep 1; done')
+    await events.next('message')
+    transport.send(say(1))
+    transport.send(say(2))
+    const { fault } = await events.next('closed')
+    expect(fault).toMatchObject({ reason: 'stdin', phase: 'unknown' })
+    expect(events.all('ended').map(({ id, fault: found }) => [id, found?.phase])).toEqual([
+      [1, 'never-sent'],
+      [2, 'never-sent'],
+    ])
+    await assertNoneLeft(mark)
+  },
+)
 
-test('a child that took a request and then closed its input may have run it', async () => {
+verifies(['I106'], 'a child that took a request and then closed its input may have run it', async () => {
   const { transport, events } = await start('read line; exec 0<&-; echo "{}"; while :; do sleep 1; done')
   transport.send(say(1))
   await events.next('message')
@@ -51,7 +56,7 @@ test('a child that took a request and then closed its input may have run it', as
   expect(events.all('ended').map(({ id }) => id)).toEqual([2])
 })
 
-test('a child that closed its output and lives is recycled', async () => {
+verifies(['I106'], 'a child that closed its output and lives is recycled', async () => {
   const { events, mark } = await start('exec 1>&-; while :; do sleep 1; done')
   expect((await events.next('closed')).fault).toMatchObject({ reason: 'eof', message: 'closed its output' })
   await assertNoneLeft(mark)
