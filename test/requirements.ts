@@ -1,4 +1,5 @@
 import { SUPERVISION } from './requirements/supervision.js'
+import { UPSTREAM } from './requirements/upstream.js'
 
 /**
  * What Holdfast promises, as data: each entry is cited by at least one test through `verifies`, or is owed.
@@ -17,7 +18,7 @@ export interface Requirement {
   /** Transports for which it has to hold; absent = all, or no matter. */
   readonly transports?: readonly ('stdio' | 'http' | 'sse')[]
   /** Not built yet, and part of what: an owed requirement has no test. */
-  readonly owed?: 'supervision' | 'cache'
+  readonly owed?: 'supervision' | 'cache' | 'auth'
 }
 
 const LISTS = 'promise P1: lists with partial outages'
@@ -693,4 +694,5 @@ export const REQUIREMENTS: readonly Requirement[] = [
     behaviour:
       'An address that cannot be bound ends the command with 78 and one line, before any server is started.',
   },
+  ...UPSTREAM,
 ]

@@ -2,6 +2,7 @@ import { type Bytes, LIMITS, type StdioSpec, type Timeouts } from '../../model/i
 import type { Child, Clock, Host, Timer } from '../../runtime/ports.js'
 import { encodeLine, LineSplitter } from '../../wire/index.js'
 import type { OutgoingMessage, Transport, TransportEvents, TransportFault } from '../transport.js'
+import { answeredId, oversized } from './oversized.js'
 import { StderrTail } from './stderr-tail.js'
 import { StdinQueue } from './stdin-queue.js'
 
@@ -37,6 +38,12 @@ const STOPPED: TransportFault = {
   message: 'was stopped while it started',
 }
 
+const STUCK: TransportFault = {
+  phase: 'unknown',
+  reason: 'stdin',
+  message: `has not read its input for ${LIMITS.stdinStuckMs / 1_000} s`,
+}
+
 class StdioTransport implements Transport {
   readonly kind = 'stdio'
   readonly #clock: Clock
@@ -48,6 +55,8 @@ class StdioTransport implements Transport {
   #closed: Promise<void> | null = null
   #doom: Timer | null = null
   #onStart: { resolve(): void; reject(fault: TransportFault): void } | null = null
+  /** The request whose answer is the line that is being dropped was told already. */
+  #toldTooLarge = false
 
   constructor(
     private readonly host: Host,
@@ -57,12 +66,16 @@ class StdioTransport implements Transport {
     private readonly ladder: Ladder,
   ) {
     this.#clock = host.clock
-    this.#stderr = new StderrTail(line => {
+    this.#stderr = new StderrTail(host.clock, line => {
       if (this.#state === 'running') events.stderr(line)
     })
     this.#lines = new LineSplitter(LIMITS.upstreamMessageBytes, {
       line: bytes => this.#line(bytes),
-      overflow: (_prefix, total) => this.#noise(`a line of ${total} bytes was dropped: it is too large`),
+      exceeded: (prefix, total) => this.#exceeded(prefix, total),
+      overflow: (prefix, _total, suffix) => {
+        if (!this.#toldTooLarge) this.#dropped(answeredId(prefix, suffix))
+        this.#toldTooLarge = false
+      },
     })
   }
 
@@ -111,9 +124,14 @@ class StdioTransport implements Transport {
     this.#child?.release()
   }
 
+  fail(fault: TransportFault): void {
+    this.#die(fault)
+  }
+
   /** No event follows. */
   #leave(state: 'closing' | 'stopped'): void {
     this.#state = state
+    this.#queue?.stop()
     this.#doom?.cancel()
     this.#onStart?.reject(STOPPED)
     this.#onStart = null
@@ -131,25 +149,39 @@ class StdioTransport implements Transport {
       stdoutEnd: () => this.#dieSoon({ phase: 'unknown', reason: 'eof', message: 'closed its output' }),
       stderr: chunk => this.#stderr.push(chunk),
       stdinBroken: cause => {
-        this.#queue?.stop()
+        this.#queue?.broke()
         this.#dieSoon({ phase: 'unknown', reason: 'stdin', message: 'closed its input', cause })
       },
       drain: () => this.#queue?.drained(),
       exit: (code, signal) => this.#exited(code, signal),
     })
     this.#child = child
-    this.#queue = new StdinQueue(child, id => this.#refuse(id, 'it does not read its input'))
+    this.#queue = new StdinQueue(child, this.#clock, {
+      refused: id => this.#refuse(id, 'it does not read its input'),
+      stuck: () => this.#die(this.#withLastWords(STUCK)),
+    })
   }
 
   #line(bytes: Bytes): void {
     if (this.#state !== 'running') return
     const first = bytes.find(byte => byte !== 0x20 && byte !== 0x09)
     if (first === 0x7b || first === 0x5b) this.events.message(bytes, null)
-    else this.#noise(`not a message on stdout: ${excerpt(bytes)}`)
+    else this.events.noise(`not a message on stdout: ${excerpt(bytes)}`, 'garbage')
   }
 
-  #noise(what: string): void {
-    if (this.#state === 'running') this.events.noise(what)
+  /** Told before its end, which may never come: to who waits for it, and again with each further length of the bound. */
+  #exceeded(prefix: Bytes, total: number): void {
+    const id = this.#toldTooLarge ? null : answeredId(prefix)
+    if (id === null && total < LIMITS.upstreamMessageBytes * 2) return
+    if (id !== null) this.#toldTooLarge = true
+    this.#dropped(id)
+  }
+
+  #dropped(id: number | null): void {
+    if (this.#state !== 'running') return
+    const fault = oversized('a line')
+    if (id === null) this.events.noise(fault.message, 'violation')
+    else this.events.ended(id, fault)
   }
 
   #refuse(id: number, why: string): void {
@@ -180,6 +212,7 @@ class StdioTransport implements Transport {
     if (this.#state !== 'running') return
     this.#state = 'dead'
     this.#doom?.cancel()
+    this.#queue?.stop()
     const unsent = this.#queue?.takeUnsent() ?? []
     this.#child?.killGroup('SIGKILL')
     this.#child?.release()
