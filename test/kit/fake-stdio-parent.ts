@@ -77,6 +77,18 @@ class FakeStdio implements Fake {
     return this.#tell({ do: 'endListens' })
   }
 
+  say(text: string): Promise<void> {
+    return this.#tell({ do: 'say', text })
+  }
+
+  quit({ code = 0, signal }: { readonly code?: number; readonly signal?: string } = {}): Promise<void> {
+    return this.#tell({ do: 'quit', code, signal })
+  }
+
+  closeInput(): Promise<void> {
+    return this.#tell({ do: 'closeInput' })
+  }
+
   dropSessions(): void {}
 
   cutStreams(): void {}
