@@ -1,3 +1,5 @@
+import { SUPERVISION } from './requirements/supervision.js'
+
 /**
  * What Holdfast promises, as data: each entry is cited by at least one test through `verifies`, or is owed.
  * A to C and N: behaviour with partial outages and broken configs. P: rules of the MCP specification. F: rows of the
@@ -638,4 +640,5 @@ export const REQUIREMENTS: readonly Requirement[] = [
     behaviour:
       'A server that ignores a cancellation holds up neither the caller nor, after a grace, its place; eight of them end the process.',
   },
+  ...SUPERVISION,
 ]

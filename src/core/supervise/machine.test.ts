@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { verifies } from '../../../test/kit/verifies.js'
 import {
   backoffDelay,
   INITIAL,
@@ -208,7 +209,7 @@ describe('a crash loop', () => {
     expect(crash(20, 10, { ...ENDS, local: true } as typeof ENDS).kinds).not.toContain('quarantined')
   })
 
-  test('is forgiven after a healthy run, and by a person', () => {
+  verifies(['I109'], 'is forgiven after a healthy run, and by a person', () => {
     const { current, now } = crash(6, 10)
     const due = 'until' in current.state ? current.state.until : 0
     let ready = step(current, { kind: 'timer-fired', epoch: current.epoch }, due, 0.5, POLICY).next
@@ -244,7 +245,7 @@ describe('what a server or a person asks for', () => {
     expect(step(held, { kind: 'demanded' }, 30_000, 0, POLICY).next.state.kind).toBe('starting')
   })
 
-  test('an idle server is put to sleep, and only while it is ready', () => {
+  test('an idle server is put to sleep', () => {
     const ready = drive([0, { kind: 'boot' }], [1, { kind: 'opened', epoch: 1 }]).current
     const asleep = step(ready, { kind: 'idled' }, 2, 0, POLICY)
     expect([asleep.next.state.kind, ...asleep.effects.map(effect => effect.kind)]).toEqual([
@@ -297,6 +298,7 @@ const TABLE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     demanded: 'starting',
     'timer-fired': 'starting',
     restarted: 'starting',
+    idled: 'idle',
     disabled: 'disabled',
     stopped: 'draining',
   },
@@ -311,6 +313,7 @@ const TABLE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     demanded: 'starting',
     'timer-fired': 'starting',
     restarted: 'starting',
+    idled: 'idle',
     disabled: 'disabled',
     stopped: 'draining',
   },

@@ -42,7 +42,7 @@ export class Dispatch implements RunningCall {
   #cures = 0
   #repeats = 0
   #firstError: GatewayError | null = null
-  readonly #startedAt: number
+  readonly #totalMs: number
   readonly #deadline: number
   readonly #clock: Clock
 
@@ -54,8 +54,8 @@ export class Dispatch implements RunningCall {
   ) {
     this.#clock = room.host.clock
     const { total } = supervisor.spec.timeouts
-    this.#startedAt = this.#clock.now()
-    this.#deadline = this.#startedAt + Math.min(total, request.call.timeoutMs ?? total)
+    this.#totalMs = Math.min(total, request.call.timeoutMs ?? total)
+    this.#deadline = this.#clock.now() + this.#totalMs
   }
 
   start(): this {
@@ -136,8 +136,9 @@ export class Dispatch implements RunningCall {
   /** Worth a wait: a first start, the restart after a death, a try that this call began, a remote that wakes up. */
   #isComing(): boolean {
     const view = this.supervisor.view()
-    if (view.state === 'starting') return view.attempts <= 1 || this.#woke
-    return this.supervisor.spec.supervision.wake && view.state === 'backoff'
+    const { wake } = this.supervisor.spec.supervision
+    if (view.state === 'starting') return view.attempts <= 1 || this.#woke || wake
+    return wake && view.state === 'backoff'
   }
 
   /** The breaker, and what the server asked for. */
@@ -218,7 +219,7 @@ export class Dispatch implements RunningCall {
         upstream: name,
         connection,
         timeouts,
-        totalMs: this.#deadline - this.#startedAt,
+        totalMs: this.#totalMs,
         leftMs: this.#deadline - this.#clock.now(),
         replace: nativeParams(call, target, native),
         headerParams: entry?.component.headerParams,
