@@ -1,5 +1,5 @@
 import { describe, expect } from 'vitest'
-import type { Fault } from '../kit/fake-mcp.js'
+import type { Fault, Script } from '../kit/fake-mcp.js'
 import { faultRow } from './harness.js'
 
 const STRAY = '{"jsonrpc":"2.0","id":424242,"result":{"content":[{"type":"text","text":"stray"}]}}'
@@ -7,6 +7,14 @@ const onCount = (action: Fault['do']): { faults: Fault[] } => ({
   faults: [{ on: 'tools/call', tool: 'count', do: action }],
 })
 const onHttp = ({ transport }: { readonly transport: string }) => transport === 'http'
+
+/** A tool for each way to answer. */
+function spoiling(actions: Readonly<Record<string, Fault['do']>>): Script {
+  return {
+    tools: Object.keys(actions).map(name => ({ name })),
+    faults: Object.entries(actions).map(([tool, action]) => ({ on: 'tools/call', tool, do: action })),
+  }
+}
 
 describe('an answer', () => {
   faultRow(
@@ -41,7 +49,7 @@ describe('an answer', () => {
   faultRow(
     'F19',
     'that comes after its caller was told of a timeout, or gave up, reaches nobody',
-    { script: { ignoreCancel: true }, holdfast: { requestTimeout: '600ms' }, unseen: true, stuck: true },
+    { script: { ignoreCancel: true }, holdfast: { requestTimeout: '1500ms' }, unseen: true, stuck: true },
     async row => {
       const given = await row.held()
       for (const sent of given) sent.cancel()
@@ -57,56 +65,62 @@ describe('an answer', () => {
     },
   )
 
-  for (const [what, text] of [
-    ['whose id has become a string', '{"jsonrpc":"2.0","id":"$ID","result":{"content":[]}}'],
-    [
-      'that is an error without an id',
-      '{"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"lost"}}',
-    ],
-  ] as const) {
-    faultRow(
-      'F20',
-      `${what} is matched to no call that shares its line with others`,
-      {
-        script: onCount({ kind: 'raw', text }),
-        holdfast: { requestTimeout: '600ms' },
-        unseen: onHttp,
-        stuck: true,
-      },
-      async row => {
-        await row.inject()
-        for (const { failure, error, ms } of await row.answers('count', {}, { mute: true })) {
-          // Over HTTP it can be meant for nobody else: the caller is told at once.
-          if (onHttp(row.variant)) expect(ms).toBeLessThan(500)
-          else expect(failure).toMatchObject({ kind: 'timeout', upstream: 'victim' })
-          if (onHttp(row.variant) && failure === null) expect(error?.message).toBe('lost')
-        }
-        if (!onHttp(row.variant)) await row.logs(/unknown id/)
-        await row.lift(() => row.victim.set({ ...row.victim.script, faults: [] }))
-      },
-    )
-  }
+  faultRow(
+    'F20',
+    'whose id has become a string, or an error without an id, is matched to no call that shares its line with others',
+    {
+      script: spoiling({
+        retyped: { kind: 'raw', text: '{"jsonrpc":"2.0","id":"$ID","result":{"content":[]}}' },
+        nameless: {
+          kind: 'raw',
+          text: '{"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"lost"}}',
+        },
+      }),
+      holdfast: { requestTimeout: '600ms' },
+      unseen: onHttp,
+      stuck: true,
+    },
+    async row => {
+      await row.inject()
+      const calls = ['retyped', 'nameless'].flatMap(tool => row.everybody(tool, {}, { mute: true }))
+      for (const { answer, tool } of calls) {
+        const { failure, error, ms } = await answer
+        if (!onHttp(row.variant)) expect(failure).toMatchObject({ kind: 'timeout', upstream: 'victim' })
+        // Over HTTP it can be meant for nobody else: the caller is told at once.
+        else if (tool === 'victim__nameless') expect(error?.message).toBe('lost')
+        else expect(failure).toMatchObject({ kind: 'outcome_unknown', upstream: 'victim' })
+        if (onHttp(row.variant)) expect(ms).toBeLessThan(550)
+      }
+      if (!onHttp(row.variant)) await row.logs(/unknown id/)
+      await row.lift()
+    },
+  )
 
-  for (const [what, action] of [
-    ['both a result and an error', { kind: 'both' }],
-    ['neither a result nor an error', { kind: 'neither' }],
-    ['no version of JSON-RPC', { kind: 'raw', text: '{"id":$ID,"result":{"content":[]}}' }],
-  ] as const) {
-    faultRow(
-      'F21',
-      `with ${what} ends its call as a violation at once`,
-      { script: onCount(action), unseen: true },
-      async row => {
-        await row.inject()
-        for (const { failure, said, ms } of await row.answers('count', {}, { mute: true })) {
+  faultRow(
+    'F21',
+    'with both a result and an error, with neither, or without a version ends its call as a violation at once',
+    {
+      script: spoiling({
+        both: { kind: 'both' },
+        neither: { kind: 'neither' },
+        versionless: { kind: 'raw', text: '{"id":$ID,"result":{"content":[]}}' },
+      }),
+      unseen: true,
+    },
+    async row => {
+      await row.inject()
+      for (const tool of ['both', 'neither', 'versionless']) {
+        for (const { failure, said, ms } of await row.answers(tool, {}, { mute: true })) {
           expect(failure).toMatchObject({ kind: 'outcome_unknown', upstream: 'victim' })
           expect(said).toMatch(/victim: sent an invalid message.*may have run/)
           expect(ms).toBeLessThan(1_000)
         }
-        await row.lift(() => row.victim.set({ ...row.victim.script, faults: [] }))
-      },
-    )
-  }
+        // Five failures in a row would open the breaker.
+        await row.answers('echo')
+      }
+      await row.lift()
+    },
+  )
 
   faultRow(
     'F22',

@@ -249,7 +249,7 @@ async function runRow(
     const own = options.entry?.(victim) ?? (proxy ?? victim).entry
     gateway = await startGateway({
       mcpServers: {
-        victim: withSecret(own, canary, options.holdfast),
+        victim: withSecret(own, canary, { ...pinOf(variant), ...options.holdfast }),
         ...others.entries,
         ...options.servers,
       } as Record<string, ServerEntry>,
@@ -408,6 +408,11 @@ function scriptOf(variant: Variant, { script }: RowOptions): Script {
     ...own,
     tools: [{ name: 'hold', steps: [{ wait: 'held' }], behaves: 'echo' }, ...(own.tools ?? [])],
   }
+}
+
+/** On a busy machine the silence of a child that starts must not be taken for a legacy server's. */
+function pinOf({ transport, era }: Variant): { readonly era?: string } {
+  return transport === 'stdio' && era === 'modern' ? { era } : {}
 }
 
 function withSecret(entry: ServerEntry, canary: string, holdfast?: RowOptions['holdfast']): ServerEntry {

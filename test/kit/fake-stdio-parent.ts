@@ -122,6 +122,8 @@ class FakeStdio implements Fake {
     socket.on('data', chunk => {
       const lines = (rest + chunk).split('\n')
       rest = lines.pop() ?? ''
+      // Ports are used again: a gateway of another test may still look for a server here.
+      if (lines.some(line => !line.startsWith('{'))) return void socket.destroy()
       for (const line of lines) this.#heard(child, JSON.parse(line) as { pid?: number; ack?: number })
     })
   }
