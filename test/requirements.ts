@@ -6,6 +6,8 @@ import { UPSTREAM } from './requirements/upstream.js'
  * A to C and N: behaviour with partial outages and broken configs. G and H: what operators see. P: rules of the MCP specification.
  * A to C and N: behaviour with partial outages and broken configs. P: rules of the MCP specification. R: stopping.
  * F: rows of the fault matrix.
+ * A to C and N: behaviour with partial outages and broken configs. P: rules of the MCP specification. F: rows of the
+ * fault matrix.
  */
 export interface Requirement {
   readonly id: string
@@ -21,6 +23,7 @@ export interface Requirement {
   readonly owed?: 'supervision' | 'cache' | 'auth'
 }
 
+const FAULTS = 'reliability.md §3: fault matrix'
 const LISTS = 'promise P1: lists with partial outages'
 const ROUTING = 'promise P1: routing of calls'
 const FRONT = 'promise P2: the front does not depend on upstreams'
@@ -585,6 +588,158 @@ export const REQUIREMENTS: readonly Requirement[] = [
     id: 'P43',
     source: 'MCP 2026-07-28 server/utilities/pagination',
     behaviour: 'Cursors are opaque, the empty one is one, and a loop ends.',
+  },
+
+  // ---- F: the fault matrix; each row also holds the eight invariants of test/faults ----
+  {
+    id: 'F01',
+    source: FAULTS,
+    behaviour:
+      'A child that is killed in mid-call leaves that call as outcome unknown; reads are repeated on the new child, which is there at once.',
+    transports: STDIO,
+  },
+  {
+    id: 'F02',
+    source: FAULTS,
+    behaviour:
+      'A child that ends by itself while idle is started again, unless it is lazy; its tools stay listed.',
+    transports: STDIO,
+  },
+  {
+    id: 'F03',
+    source: FAULTS,
+    behaviour:
+      'A command that is missing or not executable is misconfigured within a second, with its path; the gateway is ready.',
+    transports: STDIO,
+  },
+  {
+    id: 'F04',
+    source: FAULTS,
+    behaviour:
+      'A server that crashes on every start is quarantined after its budget, tried rarely, and on demand at most every 15 s.',
+    transports: STDIO,
+  },
+  {
+    id: 'F05',
+    source: FAULTS,
+    behaviour:
+      'A server that never answers the handshake is given up at the end of its budget; lists of the others come at once.',
+  },
+  {
+    id: 'F06',
+    source: FAULTS,
+    behaviour: 'A call that waits for a slow handshake succeeds.',
+  },
+  {
+    id: 'F07',
+    source: FAULTS,
+    behaviour: 'Lines on stdout that are no messages are skipped and told; too many of them end the process.',
+    transports: STDIO,
+  },
+  {
+    id: 'F08',
+    source: FAULTS,
+    behaviour: 'An answer that breaks off makes its call outcome unknown; what is left of it is not read.',
+  },
+  {
+    id: 'F09',
+    source: FAULTS,
+    behaviour: 'Messages that come in pieces, with CRLF or a byte order mark, are read as they were meant.',
+  },
+  {
+    id: 'F10',
+    source: FAULTS,
+    behaviour:
+      'A line without end takes bounded memory and delays nobody; the call that it answers fails as too large.',
+    transports: STDIO,
+  },
+  {
+    id: 'F11',
+    source: FAULTS,
+    behaviour: 'A flood on stderr holds nobody up, and what is kept of it is bounded.',
+    transports: STDIO,
+  },
+  {
+    id: 'F12',
+    source: FAULTS,
+    behaviour:
+      'A child that stops reading has a bounded queue; after 30 s it is started anew, and gets what was never written.',
+    transports: STDIO,
+  },
+  {
+    id: 'F13',
+    source: FAULTS,
+    behaviour: 'A child that closes its stdin costs neither the gateway nor, as it was never sent, a call.',
+    transports: STDIO,
+  },
+  {
+    id: 'F14',
+    source: FAULTS,
+    behaviour: 'A child that ignores SIGTERM is killed with its group 3 s later.',
+    transports: STDIO,
+  },
+  {
+    id: 'F15',
+    source: FAULTS,
+    behaviour:
+      'Grandchildren are ended with their server, whoever of them holds the pipes, on a crash as on a stop.',
+    transports: STDIO,
+  },
+  {
+    id: 'F16',
+    source: FAULTS,
+    behaviour: 'Children end with a gateway that is killed; what is left of them is ended at its next start.',
+    transports: STDIO,
+  },
+  {
+    id: 'F17',
+    source: FAULTS,
+    behaviour: 'An answer with an id that nobody asked with is dropped and told.',
+  },
+  {
+    id: 'F18',
+    source: FAULTS,
+    behaviour: 'Of two answers to one request the first counts, and the second is told.',
+  },
+  {
+    id: 'F19',
+    source: FAULTS,
+    behaviour: 'An answer that comes after a timeout or a cancellation reaches nobody.',
+  },
+  {
+    id: 'F20',
+    source: FAULTS,
+    behaviour:
+      'An answer whose id has another type, or an error without id, is matched to no request that shares its line.',
+  },
+  {
+    id: 'F21',
+    source: FAULTS,
+    behaviour:
+      'An answer with both result and error, with neither, or without a version ends its call as a violation.',
+  },
+  {
+    id: 'F22',
+    source: FAULTS,
+    behaviour:
+      'A result of an unknown type, or a request for input of a server that has no such thing, crashes nothing.',
+  },
+  {
+    id: 'F23',
+    source: FAULTS,
+    behaviour:
+      "A server's question goes to the one caller that it can only be meant for, else it is refused.",
+  },
+  {
+    id: 'F24',
+    source: FAULTS,
+    behaviour: 'Progress for an unknown token is dropped, and a flood of it is thinned to ten a second.',
+  },
+  {
+    id: 'F25',
+    source: FAULTS,
+    behaviour:
+      'A server that ignores a cancellation holds up neither the caller nor, after a grace, its place; eight of them end the process.',
   },
   ...SUPERVISION,
 
