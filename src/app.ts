@@ -5,10 +5,16 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Readable, Writable } from 'node:stream'
 import type { ConfigReading } from './config/index.js'
 import { describeUpstream, type GatewayStatus, serveControl, type ToolListing } from './control/index.js'
-import { createGuard, createHttpFace, createStdioFace } from './downstream/index.js'
+import {
+  createGuard,
+  createHttpFace,
+  createStdioFace,
+  type PressureGauge,
+  Shedder,
+} from './downstream/index.js'
 import { holdProcess } from './hold.js'
-import { nodeHost } from './host/index.js'
-import { GatewayError, type Snapshot } from './model/index.js'
+import { nodeHost, ProcessGauge } from './host/index.js'
+import { GatewayError, LIMITS, type Snapshot } from './model/index.js'
 import { type Log, StderrTails, TransitionLog } from './observe/index.js'
 import { Runtime } from './runtime/gateway.js'
 import type { Host } from './runtime/ports.js'
@@ -21,6 +27,8 @@ export interface AppOptions {
   readonly configPath: string | null
   readonly log: Log
   readonly host?: Host
+  /** Default: this process. */
+  readonly gauge?: PressureGauge
 }
 
 export interface Address {
@@ -51,6 +59,10 @@ export interface App {
 /** Of the shutdown time, what is kept for ending children and sockets after the calls. */
 const LADDER_MS = 6_000
 
+/** Of the heap and of the descriptors, what clients may take. */
+const BUFFER_SHARE = 0.25
+const CONNECTION_SHARE = 0.75
+
 export function createApp(options: AppOptions): App {
   const { reading, log } = options
   const host = options.host ?? nodeHost()
@@ -70,10 +82,20 @@ export function createApp(options: AppOptions): App {
 
   const { settings } = reading
   const guard = createGuard(settings)
-  const face = createHttpFace(runtime, host)
+  const machine = new ProcessGauge()
+  const load = new Shedder(host, options.gauge ?? machine)
+  const bounds = {
+    totalBytes: Math.min(LIMITS.clientBuffersBytes, machine.heapLimitBytes * BUFFER_SHARE),
+    stalledMs: LIMITS.clientStalledMs,
+  }
+  const face = createHttpFace(runtime, host, { load, bounds })
   const startedAt = host.clock.wallTime()
   let listener: Listener | null = null
   let closing: Promise<void> | null = null
+  load.onPressure(level => {
+    face.relieve()
+    listener?.shortenIdle(level > 0)
+  })
 
   const status = (): GatewayStatus => ({
     gateway: {
@@ -82,6 +104,7 @@ export function createApp(options: AppOptions): App {
       startedAt: new Date(startedAt).toISOString(),
       url: listener && `${listener.url}/mcp`,
       draining: runtime.draining,
+      ...describeLoad(load),
       config: {
         path: options.configPath,
         loadedAt: new Date(startedAt).toISOString(),
@@ -113,6 +136,7 @@ export function createApp(options: AppOptions): App {
     await runtime.drained(Math.max(0, settings.shutdownTimeoutMs - LADDER_MS))
     face.close()
     await runtime.stop()
+    load.stop()
     listener?.destroy()
     await closed
   }
@@ -122,16 +146,30 @@ export function createApp(options: AppOptions): App {
     handler,
     status,
     tools: () => listTools(runtime),
-    boot: () => runtime.boot(),
+    boot: () => {
+      load.start()
+      runtime.boot()
+    },
     listen: async address => {
       const { host: hostName = settings.listen.host, port = settings.listen.port } = address ?? {}
       refuseOpenListener(hostName, reading)
-      listener = await openListener(handler, { host: hostName, port })
+      const maxConnections = Math.min(
+        LIMITS.connections,
+        Math.floor((machine.fdLimit ?? Infinity) * CONNECTION_SHARE),
+      )
+      listener = await openListener(handler, {
+        host: hostName,
+        port,
+        maxConnections,
+        random: () => host.random.next(),
+      })
+      load.start()
       runtime.boot()
       return listener
     },
     serveStdio: async (input, output) => {
-      const stdio = createStdioFace(runtime, host, { input, output })
+      load.start()
+      const stdio = createStdioFace(runtime, host, { input, output }, { load, bounds })
       await stdio.closed
     },
     onCommit: handle => runtime.store.onCommit(handle),
@@ -141,6 +179,7 @@ export function createApp(options: AppOptions): App {
     },
     kill: () => {
       runtime.kill()
+      load.stop()
       listener?.destroy()
     },
   }
@@ -172,6 +211,29 @@ function watchTransitions(runtime: Runtime, host: Host, transitions: TransitionL
       transitions.shadowed(runtime.snapshot.catalog.shadowed)
     })
   })
+}
+
+/** Part of the gateway's status: what it is short of, as shares of the limits, and what it does about it. */
+export interface LoadStatus {
+  /** 0 = normal, 1 = nothing new for long, 2 = no new requests, 3 = the largest streams are closed. */
+  readonly level: number
+  readonly heap: number
+  readonly loopDelayMs: number
+  /** Null where the machine does not tell. */
+  readonly fds: number | null
+}
+
+function describeLoad({ level, pressure }: Shedder): { readonly load: LoadStatus } {
+  const { heap, loopDelayMs, fds } = pressure
+  const share = (value: number) => Math.round(value * 1_000) / 1_000
+  return {
+    load: {
+      level,
+      heap: share(heap),
+      loopDelayMs: Math.round(loopDelayMs),
+      fds: fds === null ? null : share(fds),
+    },
+  }
 }
 
 function describeAll(runtime: Runtime, host: Host): GatewayStatus['upstreams'] {

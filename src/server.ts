@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { GatewayError, type Scope } from './model/index.js'
+import type { AddressInfo, Socket } from 'node:net'
+import { GatewayError, LIMITS, type Scope } from './model/index.js'
 
 export interface Routes {
   /** Refuses a foreign Host or Origin by answering; true when the request may go on. */
@@ -31,6 +31,10 @@ export function createRequestHandler(routes: Routes): (req: IncomingMessage, res
   }
 }
 
+function isMcp(path: string): boolean {
+  return path === '/mcp' || path.startsWith('/mcp/')
+}
+
 function pathOf(url: string): string {
   const end = url.search(/[?#]/)
   return end < 0 ? url : url.slice(0, end)
@@ -49,7 +53,11 @@ function serveOne(routes: Routes, req: IncomingMessage, res: ServerResponse, seg
 }
 
 function answer(res: ServerResponse, status: number, error: string): void {
-  const body = `${JSON.stringify({ error })}\n`
+  send(res, status, { error })
+}
+
+function send(res: ServerResponse, status: number, content: unknown): void {
+  const body = `${JSON.stringify(content)}\n`
   res.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) })
   res.end(body)
 }
@@ -57,11 +65,34 @@ function answer(res: ServerResponse, status: number, error: string): void {
 export interface Listener {
   readonly url: string
   readonly port: number
+  /** Connections that are open now. */
+  readonly connections: number
+  /** While short of something, idle connections are not kept for long. */
+  shortenIdle(short: boolean): void
   /** No new connections; idle ones are closed. Resolves when the last one is gone. */
   close(): Promise<void>
   /** Closes whatever is still open. */
   destroy(): void
 }
+
+export interface ListenOptions {
+  readonly host: string
+  readonly port: number
+  /** Default LIMITS.connections. */
+  readonly maxConnections?: number
+  /** Default LIMITS.headersMs. */
+  readonly headersMs?: number
+  /** Default LIMITS.requestMs. */
+  readonly requestMs?: number
+  /** In [0, 1): spreads the time after which refused clients come back. */
+  readonly random?: () => number
+}
+
+/** How often connections are looked at that take too long to send a request. */
+const CHECK_MS = 1_000
+const SHORT_IDLE_MS = 5_000
+/** Connections that the kernel may hold for us while we are busy. */
+const BACKLOG = 4_096
 
 /**
  * Opens the listening socket.
@@ -69,18 +100,38 @@ export interface Listener {
  */
 export async function openListener(
   handler: (req: IncomingMessage, res: ServerResponse) => void,
-  address: { readonly host: string; readonly port: number },
+  options: ListenOptions,
 ): Promise<Listener> {
-  const server = createServer({ maxHeaderSize: 16 * 1024, keepAliveTimeout: 75_000, noDelay: true }, handler)
-  // Event streams and long calls live longer than any request limit; slow headers do not.
-  server.requestTimeout = 0
-  server.headersTimeout = 20_000
-  await listen(server, address)
+  const door = new Door(options.maxConnections ?? LIMITS.connections, options.random ?? Math.random)
+  const headersMs = options.headersMs ?? LIMITS.headersMs
+  const server = createServer(
+    {
+      maxHeaderSize: LIMITS.headerBytes,
+      headersTimeout: headersMs,
+      requestTimeout: Math.max(headersMs, options.requestMs ?? LIMITS.requestMs),
+      connectionsCheckingInterval: Math.min(CHECK_MS, headersMs / 2),
+      keepAliveTimeout: LIMITS.connectionIdleMs,
+      noDelay: true,
+    },
+    (req, res) => {
+      if (door.letsIn(req, res)) handler(req, res)
+    },
+  )
+  // Long calls and event streams are silent for as long as they like; who does not read is the faces' affair.
+  server.timeout = 0
+  server.on('connection', socket => door.enter(socket))
+  await listen(server, options)
   const { port } = server.address() as AddressInfo
-  const shown = address.host.includes(':') ? `[${address.host}]` : address.host
+  const shown = options.host.includes(':') ? `[${options.host}]` : options.host
   return {
     url: `http://${shown}:${port}`,
     port,
+    get connections() {
+      return door.connections
+    },
+    shortenIdle: short => {
+      server.keepAliveTimeout = short ? SHORT_IDLE_MS : LIMITS.connectionIdleMs
+    },
     close: () =>
       new Promise(resolve => {
         server.close(() => resolve())
@@ -90,13 +141,84 @@ export async function openListener(
   }
 }
 
+/** A connection without a request may go for a new one only after this time. */
+const GRACE_MS = 1_000
+
+/**
+ * Counts the connections. When there are too many, the oldest that never sent a request has to go; where all of them did,
+ * a few more are let in, and only to health and status: those must answer whatever the others do.
+ */
+class Door {
+  readonly #open = new Set<Socket>()
+  /** Connections that have sent no request yet and when they came, oldest first. */
+  readonly #fresh = new Map<Socket, number>()
+  readonly #spare = new Set<Socket>()
+
+  constructor(
+    private readonly max: number,
+    private readonly random: () => number,
+  ) {}
+
+  get connections(): number {
+    return this.#open.size
+  }
+
+  enter(socket: Socket): void {
+    const now = performance.now()
+    this.#open.add(socket)
+    socket.once('close', () => this.#leave(socket))
+    if (this.#open.size > this.max) this.#makeRoom(now)
+    if (this.#open.size > this.max + LIMITS.spareConnections) return this.#dismiss(socket)
+    this.#fresh.set(socket, now)
+    if (this.#open.size > this.max) this.#spare.add(socket)
+  }
+
+  /** False when the request was refused. */
+  letsIn(req: IncomingMessage, res: ServerResponse): boolean {
+    if (this.#fresh.size > 0) this.#fresh.delete(req.socket)
+    if (this.#spare.size === 0 || !this.#spare.has(req.socket)) return true
+    res.setHeader('connection', 'close')
+    if (!isMcp(pathOf(req.url ?? '/'))) return true
+    const retryAfterMs = 1_000 + this.random() * 4_000
+    const message = `${this.max} connections are open already; nothing was done. Close some, or try again in a moment.`
+    const error = new GatewayError('OVERLOADED', message, { reason: 'too many connections', retryAfterMs })
+    const body = {
+      jsonrpc: '2.0',
+      id: null,
+      error: { code: error.rpcCode, message, data: error.toFailure() },
+    }
+    res.setHeader('retry-after', String(Math.ceil(retryAfterMs / 1_000)))
+    send(res, 503, body)
+    return false
+  }
+
+  #makeRoom(now: number): void {
+    const [oldest] = this.#fresh
+    if (!oldest) return
+    const [socket, since] = oldest
+    const isPatienceOver = now - since >= GRACE_MS || this.#open.size > this.max + LIMITS.spareConnections
+    if (isPatienceOver) this.#dismiss(socket)
+  }
+
+  #dismiss(socket: Socket): void {
+    this.#leave(socket)
+    socket.destroy()
+  }
+
+  #leave(socket: Socket): void {
+    this.#open.delete(socket)
+    this.#fresh.delete(socket)
+    this.#spare.delete(socket)
+  }
+}
+
 function listen(
   server: Server,
   { host, port }: { readonly host: string; readonly port: number },
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) => reject(listenError(cause, host, port)))
-    server.listen(port, host, resolve)
+    server.listen({ port, host, backlog: BACKLOG }, resolve)
   })
 }
 

@@ -7,6 +7,8 @@ import { undiciDialer } from './dialer.js'
 import { nodeRandom } from './random.js'
 import { nodeSpawner } from './spawner.js'
 
+export { ProcessGauge } from './pressure.js'
+
 export function nodeHost(): Host {
   return { clock: nodeClock, random: nodeRandom, spawner: nodeSpawner, dialer: undiciDialer }
 }
