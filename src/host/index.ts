@@ -7,6 +7,13 @@ import { undiciDialer } from './dialer.js'
 import { nodeRandom } from './random.js'
 import { nodeSpawner } from './spawner.js'
 
+export {
+  type ControlFile,
+  findControlFile,
+  removeControlFile,
+  stateFolder,
+  writeControlFile,
+} from './control-file.js'
 export { ProcessGauge } from './pressure.js'
 
 export function nodeHost(): Host {

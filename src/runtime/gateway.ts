@@ -1,4 +1,5 @@
 import { mergeInstructions } from '../core/catalog/index.js'
+import { isServing, Suspicion } from '../core/health/index.js'
 import { resolve } from '../core/route/index.js'
 import {
   type Bytes,
@@ -15,8 +16,9 @@ import {
   type UpstreamSpec,
   type UpstreamView,
 } from '../model/index.js'
-import { type CallRoom, startCall } from './calls/index.js'
+import { type CallRoom, refuseLater, startCall } from './calls/index.js'
 import { ChangeWatch } from './change-watch.js'
+import { Crowd } from './crowd.js'
 import { Listing } from './listing.js'
 import type { ConnectorFactory, GatewayCore, Host, ListPage, Offer, RunningCall } from './ports.js'
 import { renderEntry } from './rewrite.js'
@@ -41,19 +43,20 @@ export class Runtime implements GatewayCore {
   readonly #listing: Listing
   readonly #changes: ChangeWatch
   readonly #room: CallRoom
-  #running = 0
+  readonly #crowd = new Crowd()
   #idle: (() => void) | null = null
 
   constructor(private readonly options: RuntimeOptions) {
     const { host, connectors, upstreams, events } = options
-    this.#room = { clock: host.clock, store: this.store, supervisor: name => this.supervisors.get(name) }
+    this.#room = { host, store: this.store, supervisor: name => this.supervisors.get(name) }
+    const around = { host, store: this.store, events, suspicion: new Suspicion() }
     const views = new Map<string, UpstreamView>()
     for (const spec of upstreams) {
       if ('problem' in spec) {
         views.set(spec.name, misconfiguredView(spec, host.clock.wallTime()))
         continue
       }
-      const supervisor = new Supervisor(spec, connectors(spec), host, this.store, events)
+      const supervisor = new Supervisor(spec, connectors(spec), around)
       this.supervisors.set(spec.name, supervisor)
       views.set(spec.name, supervisor.view())
     }
@@ -89,7 +92,7 @@ export class Runtime implements GatewayCore {
 
   /** Calls without an answer yet. */
   get running(): number {
-    return this.#running
+    return this.#crowd.size
   }
 
   knowsServer(name: string): boolean {
@@ -120,14 +123,16 @@ export class Runtime implements GatewayCore {
   }
 
   call(call: Call, reply: (outcome: Outcome) => void): RunningCall {
+    const { principal } = call.context
+    const refusal = this.#crowd.enter(principal)
+    if (refusal) return refuseLater(refusal, reply)
     let over = false
     const end = () => {
       if (over) return
       over = true
-      this.#running -= 1
-      if (this.#running === 0) this.#idle?.()
+      this.#crowd.leave(principal)
+      if (this.#crowd.size === 0) this.#idle?.()
     }
-    this.#running += 1
     const running = startCall(this.#room, call, outcome => {
       end()
       reply(outcome)
@@ -157,7 +162,7 @@ export class Runtime implements GatewayCore {
   /** Resolves when no call is running any more, or after `ms`. */
   drained(ms: number): Promise<void> {
     this.draining = true
-    if (this.#running === 0) return Promise.resolve()
+    if (this.#crowd.size === 0) return Promise.resolve()
     return new Promise(resolve => {
       const timer = this.options.host.clock.after(ms, resolve)
       this.#idle = () => {
@@ -187,9 +192,7 @@ function instructionsFor(scope: Scope, views: readonly UpstreamView[]): string {
 
 /** What a model reads in the handshake about servers that are not there. */
 function troubleIn(views: readonly UpstreamView[]): string {
-  const down = views.filter(
-    view => view.state !== 'ready' && view.state !== 'disabled' && view.state !== 'idle',
-  )
+  const down = views.filter(view => !isServing(view) && view.state !== 'disabled' && view.state !== 'idle')
   if (down.length === 0) return ''
   const lines = down.map(view => `- ${view.name}: ${view.reason ?? view.state}`)
   return `Not available at the moment:\n${lines.join('\n')}`
@@ -201,6 +204,8 @@ function misconfiguredView(spec: MisconfiguredSpec, now: number): UpstreamView {
     prefix: spec.prefix,
     transport: 'unknown',
     state: 'misconfigured',
+    breaker: 'closed',
+    health: 'unhealthy',
     since: now,
     reason: spec.problem,
     lastError: { kind: 'misconfigured', message: spec.problem, at: now },

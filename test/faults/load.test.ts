@@ -39,7 +39,13 @@ async function withPressure(
   let pressure = NORMAL
   const gauge = { start: () => undefined, stop: () => undefined, read: () => pressure }
   const reading = readConfigObject({ mcpServers: {} }, { env: {}, baseDir: freshFolder('pressed') })
-  const app = createApp({ reading, configPath: null, log: () => undefined, gauge })
+  const app = createApp({
+    reading,
+    configPath: null,
+    log: () => undefined,
+    gauge,
+    stateFolder: freshFolder('state'),
+  })
   const { url } = await app.listen({ port: 0 })
   const levelNow = () => (app.status().gateway as unknown as { load: { level: number } }).load.level
   const press = async (part: Partial<Pressure>, level: number) => {

@@ -9,21 +9,15 @@ import {
   type UpstreamView,
 } from '../../model/index.js'
 import { unavailable } from '../failures.js'
-import type { Clock, Connection, RunningCall, Timer } from '../ports.js'
+import type { RunningCall, Timer } from '../ports.js'
 import { renderResult } from '../rewrite.js'
-import type { Store } from '../store.js'
 import type { Supervisor } from '../supervisor.js'
-import { startAttempt } from './attempt.js'
-import { describeTarget, nativeParams, targetOf } from './target.js'
+import { Dispatch, type DispatchRoom } from './dispatch.js'
+import { describeTarget, targetOf } from './target.js'
 
-export interface CallRoom {
-  readonly clock: Clock
-  readonly store: Store
+export interface CallRoom extends DispatchRoom {
   supervisor(name: string): Supervisor | undefined
 }
-
-/** How long a caller is held while its server starts. */
-const START_HOLD_MS = 45_000
 
 /** Runs one call to its one outcome. `reply` is never called from within `startCall`, nor after `cancel`. */
 export function startCall(room: CallRoom, call: Call, reply: (outcome: Outcome) => void): RunningCall {
@@ -37,7 +31,8 @@ export function startCall(room: CallRoom, call: Call, reply: (outcome: Outcome) 
   return new CallInFlight(room, call, target, reply).start()
 }
 
-function refuseLater(error: GatewayError, reply: (outcome: Outcome) => void): RunningCall {
+/** Answers in a later turn, as every call is. */
+export function refuseLater(error: GatewayError, reply: (outcome: Outcome) => void): RunningCall {
   let cancelled = false
   queueMicrotask(() => {
     if (!cancelled) reply({ kind: 'never-sent', error })
@@ -56,7 +51,7 @@ interface Owner {
 }
 
 class CallInFlight implements RunningCall {
-  #attempt: RunningCall | null = null
+  #dispatch: RunningCall | null = null
   #stopWaiting: (() => void) | null = null
   #over = false
   readonly #woken: string[] = []
@@ -69,7 +64,7 @@ class CallInFlight implements RunningCall {
   ) {}
 
   start(): RunningCall {
-    this.#route(this.room.clock.now() + LIMITS.resolveMs)
+    this.#route(this.room.host.clock.now())
     return this
   }
 
@@ -77,7 +72,7 @@ class CallInFlight implements RunningCall {
     if (this.#over) return
     this.#over = true
     this.#stopWaiting?.()
-    this.#attempt?.cancel(reason)
+    this.#dispatch?.cancel(reason)
   }
 
   #finish(outcome: Outcome): void {
@@ -90,7 +85,7 @@ class CallInFlight implements RunningCall {
     queueMicrotask(() => this.#finish({ kind: 'never-sent', error }))
   }
 
-  #route(resolveBy: number): void {
+  #route(startedAt: number): void {
     const resolution = resolve(this.room.store.current, this.call.context.scope, this.target)
     switch (resolution.kind) {
       case 'found':
@@ -98,25 +93,25 @@ class CallInFlight implements RunningCall {
       case 'ask-in-order':
         return this.#askInOrder(resolution.candidates, 0)
       case 'undecided':
-        return this.#waitForOwner(resolution, resolveBy)
+        return this.#waitForOwner(resolution, startedAt)
       case 'unknown':
         return this.#refuse(notFound(this.target, []))
     }
   }
 
   /** The name may belong to a server that is still starting: look again whenever something is known anew. */
-  #waitForOwner(resolution: Extract<Resolution, { kind: 'undecided' }>, resolveBy: number): void {
-    for (const name of [...resolution.pending, ...resolution.unavailable]) this.#wake(name)
-    const left = resolveBy - this.room.clock.now()
+  #waitForOwner(resolution: Extract<Resolution, { kind: 'undecided' }>, startedAt: number): void {
+    const names = [...resolution.pending, ...resolution.unavailable]
+    for (const name of names) this.#wake(name)
+    const hold = names.some(name => this.#isSleeper(name)) ? LIMITS.holdStdioMs : LIMITS.resolveMs
+    const left = startedAt + hold - this.room.host.clock.now()
     const coming = resolution.pending.length > 0 || resolution.unavailable.some(name => this.#isWaking(name))
     if (!coming || left <= 0) {
       const { upstreams } = this.room.store.current
-      const views = [...resolution.pending, ...resolution.unavailable].flatMap(
-        name => upstreams.get(name) ?? [],
-      )
+      const views = names.flatMap(name => upstreams.get(name) ?? [])
       return this.#refuse(notFound(this.target, this.#unavailableErrors(views)))
     }
-    this.#waitForCommit(left, () => this.#route(resolveBy))
+    this.#waitForCommit(left, () => this.#route(startedAt))
   }
 
   /** A call may trigger a try; the one that did waits for it, the others are told the cause at once. */
@@ -125,11 +120,18 @@ class CallInFlight implements RunningCall {
   }
 
   #isWaking(name: string): boolean {
-    return this.#woken.includes(name) && this.room.supervisor(name)?.state === 'starting'
+    const state = this.room.supervisor(name)?.state
+    if (this.#isSleeper(name)) return state === 'starting' || state === 'backoff'
+    return this.#woken.includes(name) && state === 'starting'
+  }
+
+  /** A remote that scales to zero: its start may take long and fail at first. */
+  #isSleeper(name: string): boolean {
+    return this.room.supervisor(name)?.spec.supervision.wake === true
   }
 
   #unavailableErrors(views: readonly UpstreamView[]): GatewayError[] {
-    return views.map(view => unavailable(view, this.room.clock.wallTime()))
+    return views.map(view => unavailable(view, this.room.host.clock.wallTime()))
   }
 
   #waitForCommit(ms: number, then: () => void): void {
@@ -141,74 +143,24 @@ class CallInFlight implements RunningCall {
       this.#stopWaiting = null
     }
     const wake = () => {
+      // Told twice by commits within commits: a second run of a call would be unforgivable.
+      if (this.#stopWaiting !== stop) return
       stop()
       then()
     }
-    timer = this.room.clock.after(ms, wake)
+    timer = this.room.host.clock.after(ms, wake)
     this.#stopWaiting = stop
   }
 
   #send(owner: Owner, done: (outcome: Outcome) => void): void {
     const supervisor = this.room.supervisor(owner.upstream)
     if (!supervisor) return this.#refuse(removed(owner.upstream))
-    const connection = supervisor.connection
-    if (connection) return this.#attemptOn(supervisor, connection, owner, done)
-    this.#wake(owner.upstream)
-    this.#waitForStart(supervisor, owner, done, this.room.clock.now() + START_HOLD_MS)
-  }
-
-  #waitForStart(supervisor: Supervisor, owner: Owner, done: (outcome: Outcome) => void, until: number): void {
-    const view = supervisor.view()
-    const left = until - this.room.clock.now()
-    const worthIt = view.state === 'starting' && (view.attempts <= 1 || this.#isWaking(view.name))
-    if (!worthIt || left <= 0) {
-      const error = unavailable(view, this.room.clock.wallTime())
-      queueMicrotask(() => {
-        if (!this.#over) done({ kind: 'never-sent', error })
-      })
-      return
-    }
-    this.#waitForCommit(left, () => {
-      const connection = supervisor.connection
-      if (connection) this.#attemptOn(supervisor, connection, owner, done)
-      else this.#waitForStart(supervisor, owner, done, until)
-    })
-  }
-
-  #attemptOn(supervisor: Supervisor, base: Connection, owner: Owner, done: (outcome: Outcome) => void): void {
-    const suited = supervisor.connectionFor(base, this.call.context)
-    if (!(suited instanceof Promise)) return this.#attemptWith(supervisor, suited, owner, done)
-    void suited.then(connection => {
-      if (!this.#over) this.#attemptWith(supervisor, connection, owner, done)
-    })
-  }
-
-  #attemptWith(
-    supervisor: Supervisor,
-    connection: Connection,
-    owner: Owner,
-    done: (outcome: Outcome) => void,
-  ): void {
     const { call, target } = this
     const prefix = this.#prefixOf(supervisor)
-    this.#attempt = startAttempt(
-      this.room.clock,
-      {
-        call,
-        upstream: owner.upstream,
-        connection,
-        timeouts: supervisor.spec.timeouts,
-        replace: nativeParams(call, target, owner.native),
-        headerParams: owner.entry?.component.headerParams,
-      },
-      outcome => {
-        this.#attempt = null
-        if (outcome.kind === 'never-sent' && connection.transport !== 'stdio') {
-          supervisor.reportUnreachable(connection, outcome.error)
-        }
-        done(mapNames(call.method, outcome, prefix))
-      },
-    )
+    const request = { call, target, native: owner.native, entry: owner.entry }
+    this.#dispatch = new Dispatch(this.room, supervisor, request, outcome =>
+      done(mapNames(call.method, outcome, prefix)),
+    ).start()
   }
 
   /** One server under its own names has no prefix to put anywhere. */
