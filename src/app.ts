@@ -6,26 +6,24 @@ import { PassThrough, type Readable, type Writable } from 'node:stream'
 import type { ConfigReading } from './config/index.js'
 import {
   Control,
-  describeUpstream,
   type GatewayStatus,
-  type Load,
   type ToolListing,
-  TransitionFeed,
+  type TransitionFeed,
   type UpstreamStatus,
 } from './control/index.js'
-import { createGuard, createHttpFace, createStdioFace, type StdioFace } from './downstream/index.js'
-import { holdProcess } from './hold.js'
 import {
-  nodeHost,
-  removeControlFile,
-  requireStateFolder,
-  stateFolder,
-  writeControlFile,
-} from './host/index.js'
-import { GatewayError, LIMITS, type MergedCatalog, type Snapshot, type UpstreamView } from './model/index.js'
+  createGuard,
+  createHttpFace,
+  createStdioFace,
+  type PressureGauge,
+  Shedder,
+} from './downstream/index.js'
+import { holdProcess } from './hold.js'
+import { nodeHost, ProcessGauge, stateFolder } from './host/index.js'
+import { GatewayError, LIMITS, type Snapshot } from './model/index.js'
 import { type Log, StartProgress, StderrTails, TransitionLog } from './observe/index.js'
 import { Runtime } from './runtime/gateway.js'
-import type { Clock, Host, Timer, UpstreamActions } from './runtime/ports.js'
+import type { Clock, Host, UpstreamActions } from './runtime/ports.js'
 import { Shutdown } from './runtime/shutdown.js'
 import { StartGate } from './runtime/start-gate.js'
 import type { Supervisor } from './runtime/supervisor.js'
@@ -34,6 +32,18 @@ import { Tester, type TestOptions } from './runtime/tester.js'
 import { createRequestHandler, type Listener, openListener } from './server.js'
 import { createConnectorFactory } from './upstream/index.js'
 import { VERSION } from './version.js'
+import {
+  describe,
+  describeAll,
+  describeLoad,
+  emptied,
+  endOf,
+  feedTransitions,
+  listTools,
+  type Pipe,
+  publishToken,
+  watchTransitions,
+} from './wiring/index.js'
 
 export interface AppOptions {
   readonly reading: ConfigReading
@@ -42,6 +52,8 @@ export interface AppOptions {
   readonly host?: Host
   /** Where the control file goes while the gateway listens. Default: see `stateFolder`. */
   readonly stateFolder?: string
+  /** Default: this process. */
+  readonly gauge?: PressureGauge
 }
 
 export interface Address {
@@ -82,6 +94,10 @@ const TOKEN_BYTES = 32
 /** States that a server leaves at once when a test says that it works. */
 const IS_DOWN: ReadonlySet<string> = new Set(['backoff', 'quarantined', 'misconfigured', 'auth_required'])
 
+/** Of the heap and of the descriptors, what clients may take. */
+const BUFFER_SHARE = 0.25
+const CONNECTION_SHARE = 0.75
+
 export function createApp(options: AppOptions): App {
   const { reading, log } = options
   const warn = (message: string) => log({ level: 'warn', message })
@@ -120,10 +136,20 @@ export function createApp(options: AppOptions): App {
 
   const { settings } = reading
   const guard = createGuard(settings)
-  const face = createHttpFace(runtime, host)
+  const machine = new ProcessGauge()
+  const load = new Shedder(host, options.gauge ?? machine)
+  const bounds = {
+    totalBytes: Math.min(LIMITS.clientBuffersBytes, machine.heapLimitBytes * BUFFER_SHARE),
+    stalledMs: LIMITS.clientStalledMs,
+  }
+  const face = createHttpFace(runtime, host, { load, bounds })
   const startedAt = host.clock.wallTime()
   let listener: Listener | null = null
   const pipes: Pipe[] = []
+  load.onPressure(level => {
+    face.relieve()
+    listener?.shortenIdle(level > 0)
+  })
 
   const status = (): GatewayStatus => ({
     gateway: {
@@ -132,6 +158,7 @@ export function createApp(options: AppOptions): App {
       startedAt: new Date(startedAt).toISOString(),
       url: listener && `${listener.url}/mcp`,
       draining: runtime.draining,
+      ...describeLoad(load),
       config: {
         path: options.configPath,
         loadedAt: new Date(startedAt).toISOString(),
@@ -192,6 +219,7 @@ export function createApp(options: AppOptions): App {
     release: async () => {
       stopWatching()
       progress.stop()
+      load.stop()
       stopTiming?.()
       await host.settle?.()
     },
@@ -200,6 +228,7 @@ export function createApp(options: AppOptions): App {
   const boot = () => {
     if (shutdown.begun) return
     void host.endLeftovers?.()
+    load.start()
     runtime.boot()
   }
 
@@ -218,7 +247,7 @@ export function createApp(options: AppOptions): App {
       const { host: hostName = settings.listen.host, port = settings.listen.port } = address ?? {}
       refuseOpenListener(hostName, reading)
       refuseSecondListener(listener, shutdown)
-      const opened = await openListener(handler, { host: hostName, port }, warn)
+      const opened = await openListener(handler, { ...door(host, machine), host: hostName, port }, warn)
       if (shutdown.begun) await opened.close()
       refuseSecondListener(listener, shutdown)
       listener = opened
@@ -227,8 +256,9 @@ export function createApp(options: AppOptions): App {
       return opened
     },
     serveStdio: async (input, output) => {
+      load.start()
       const held = new PassThrough()
-      const stdio = createStdioFace(runtime, host, { input: held, output })
+      const stdio = createStdioFace(runtime, host, { input: held, output }, { load, bounds })
       pipes.push({ stdio, output })
       await Promise.race([endOf(input, held), stdio.closed])
     },
@@ -244,56 +274,18 @@ function bringBack(supervisor: Supervisor): void {
   else if (supervisor.watch.breaker.kind !== 'closed') void supervisor.watch.demand()
 }
 
-/**
- * Puts the control token where the owner's command line finds it. A gateway that cannot write there still serves.
- * @returns the way to take it back
- */
-function publishToken(
-  { url }: Listener,
-  token: string,
-  { log, stateFolder: folder }: AppOptions,
-): () => void {
-  try {
-    const path = writeControlFile(folder ?? requireStateFolder(), { url, pid: process.pid, token })
-    return () => removeControlFile(path, token)
-  } catch (thrown) {
-    const cause = thrown instanceof Error ? thrown.message : String(thrown)
-    const fix = 'set HOLDFAST_STATE_DIR to a folder that can be written'
-    log({
-      level: 'warn',
-      message: `restart, test and their like cannot be used from outside: ${cause}; ${fix}`,
-    })
-    return () => undefined
-  }
+/** How many connections may come in; a client that is refused comes back at a time of its own. */
+function door(host: Host, machine: ProcessGauge) {
+  const maxConnections = Math.min(
+    LIMITS.connections,
+    Math.floor((machine.fdLimit ?? Number.POSITIVE_INFINITY) * CONNECTION_SHARE),
+  )
+  return { maxConnections, random: () => host.random.next() }
 }
 
 function gateFor(host: Host, log: Log): StartGate {
   const message = `Its start waits: ${LIMITS.children} child processes are running, and no more may.`
   return new StartGate({ host, full: upstream => log({ level: 'warn', upstream, message }) })
-}
-
-/** A client on stdin and stdout. */
-interface Pipe {
-  readonly stdio: StdioFace
-  readonly output: Writable
-}
-
-/** Resolves when the face is closed and all that it wrote has left. */
-async function emptied({ stdio, output }: Pipe): Promise<void> {
-  await stdio.closed
-  if (output.destroyed || output.writableEnded) return
-  await new Promise<void>(resolve => output.write('', () => resolve()))
-}
-
-/**
- * Passes the client's bytes on, but not the end of them: a client that closes its end may still read, and what runs for
- * it may finish.
- */
-function endOf(input: Readable, held: PassThrough): Promise<void> {
-  input.pipe(held, { end: false })
-  return new Promise(resolve => {
-    for (const event of ['end', 'close', 'error']) input.on(event, () => resolve())
-  })
 }
 
 function refuseSecondListener(listener: Listener | null, shutdown: Shutdown): void {
@@ -312,64 +304,4 @@ function refuseOpenListener(host: string, reading: ConfigReading): void {
 
 function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
-}
-
-/** Transitions are logged as they come; the merged lists are looked at once things have settled. */
-function watchTransitions(runtime: Runtime, host: Host, transitions: TransitionLog): () => void {
-  let pending: Timer | null = null
-  transitions.observe(runtime.snapshot)
-  const leave = runtime.store.onCommit(snapshot => {
-    transitions.observe(snapshot)
-    pending ??= host.clock.after(1_000, () => {
-      pending = null
-      transitions.shadowed(runtime.snapshot.catalog.shadowed)
-    })
-  })
-  return () => {
-    leave()
-    pending?.cancel()
-  }
-}
-
-/** Which names are shadowed is found by merging all lists; no transition tells of it, so they are not merged for one. */
-const UNMERGED: MergedCatalog = {
-  listed: { tools: [], resources: [], resourceTemplates: [], prompts: [] },
-  byKey: { tools: new Map(), resources: new Map(), resourceTemplates: new Map(), prompts: new Map() },
-  shadowed: [],
-}
-
-function feedTransitions(runtime: Runtime, host: Host): TransitionFeed {
-  const feed = new TransitionFeed(host.clock)
-  for (const view of runtime.snapshot.upstreams.values()) feed.prime(describe(runtime, host, view, UNMERGED))
-  runtime.store.onCommit(({ upstreams }, { upstreams: before }) => {
-    for (const name of before.keys()) if (!upstreams.has(name)) feed.forget(name)
-    for (const [name, view] of upstreams)
-      if (view !== before.get(name)) feed.observe(describe(runtime, host, view, UNMERGED))
-  })
-  return feed
-}
-
-function describe(runtime: Runtime, host: Host, view: UpstreamView, catalog: MergedCatalog): UpstreamStatus {
-  return describeUpstream(view, catalog, loadOf(runtime.supervisors.get(view.name)), host.clock.wallTime())
-}
-
-function describeAll(runtime: Runtime, host: Host): GatewayStatus['upstreams'] {
-  const { upstreams, catalog } = runtime.snapshot
-  return [...upstreams.values()].map(view => describe(runtime, host, view, catalog))
-}
-
-function loadOf(supervisor: Supervisor | undefined): Load {
-  if (!supervisor) return { inFlight: 0, queued: 0, lastOkAt: null }
-  return { inFlight: supervisor.inFlight, queued: supervisor.admission.queued, lastOkAt: supervisor.lastOkAt }
-}
-
-async function listTools(runtime: Runtime): Promise<ToolListing> {
-  const scope = { kind: 'all' } as const
-  const page = await runtime.list('tools', scope, null)
-  const { listed } = runtime.snapshot.catalog
-  return {
-    servers: [...runtime.snapshot.upstreams.keys()],
-    tools: listed.tools.map(entry => ({ server: entry.upstream, tool: runtime.render(entry) })),
-    unavailable: page.unavailable,
-  }
 }

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
-import { GatewayError, type Scope } from './model/index.js'
+import type { AddressInfo } from 'node:net'
+import { Door, OwedAnswers } from './connections.js'
+import { GatewayError, LIMITS, type Scope } from './model/index.js'
 
 export interface Routes {
   /** Refuses a foreign Host or Origin by answering; true when the request may go on. */
@@ -31,6 +32,10 @@ export function createRequestHandler(routes: Routes): (req: IncomingMessage, res
   }
 }
 
+function isMcp(path: string): boolean {
+  return path === '/mcp' || path.startsWith('/mcp/')
+}
+
 function pathOf(url: string): string {
   const end = url.search(/[?#]/)
   return end < 0 ? url : url.slice(0, end)
@@ -48,8 +53,21 @@ function serveOne(routes: Routes, req: IncomingMessage, res: ServerResponse, seg
   routes.mcp(req, res, { kind: 'server', name })
 }
 
+function refuse(res: ServerResponse, error: GatewayError): void {
+  res.setHeader('retry-after', String(Math.ceil((error.details.retryAfterMs ?? 1_000) / 1_000)))
+  send(res, 503, {
+    jsonrpc: '2.0',
+    id: null,
+    error: { code: error.rpcCode, message: error.message, data: error.toFailure() },
+  })
+}
+
 function answer(res: ServerResponse, status: number, error: string): void {
-  const body = `${JSON.stringify({ error })}\n`
+  send(res, status, { error })
+}
+
+function send(res: ServerResponse, status: number, content: unknown): void {
+  const body = `${JSON.stringify(content)}\n`
   res.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) })
   res.end(body)
 }
@@ -57,11 +75,34 @@ function answer(res: ServerResponse, status: number, error: string): void {
 export interface Listener {
   readonly url: string
   readonly port: number
+  /** Connections that are open now. */
+  readonly connections: number
+  /** While short of something, idle connections are not kept for long. */
+  shortenIdle(short: boolean): void
   /** No new connections; the others end with the answers that they owe. Resolves when the last one is gone. */
   close(): Promise<void>
   /** Closes whatever is still open. */
   destroy(): void
 }
+
+export interface ListenOptions {
+  readonly host: string
+  readonly port: number
+  /** Default LIMITS.connections. */
+  readonly maxConnections?: number
+  /** Default LIMITS.headersMs. */
+  readonly headersMs?: number
+  /** Default LIMITS.requestMs. */
+  readonly requestMs?: number
+  /** In [0, 1): spreads the time after which refused clients come back. */
+  readonly random?: () => number
+}
+
+/** How often connections are looked at that take too long to send a request. */
+const CHECK_MS = 1_000
+const SHORT_IDLE_MS = 5_000
+/** Connections that the kernel may hold for us while we are busy. */
+const BACKLOG = 4_096
 
 /**
  * Opens the listening socket.
@@ -70,71 +111,44 @@ export interface Listener {
  */
 export async function openListener(
   handler: (req: IncomingMessage, res: ServerResponse) => void,
-  address: { readonly host: string; readonly port: number },
-  faulted: (message: string) => void,
+  options: ListenOptions,
+  faulted: (message: string) => void = () => undefined,
 ): Promise<Listener> {
-  const server = createServer({ maxHeaderSize: 16 * 1024, keepAliveTimeout: 75_000, noDelay: true })
-  // Event streams and long calls live longer than any request limit; slow headers do not.
-  server.requestTimeout = 0
-  server.headersTimeout = 20_000
-  const connections = new Connections(server, handler)
-  await listen(server, address)
+  const door = new Door(options.maxConnections ?? LIMITS.connections, options.random ?? Math.random)
+  const headersMs = options.headersMs ?? LIMITS.headersMs
+  const server = createServer({
+    maxHeaderSize: LIMITS.headerBytes,
+    headersTimeout: headersMs,
+    requestTimeout: Math.max(headersMs, options.requestMs ?? LIMITS.requestMs),
+    connectionsCheckingInterval: Math.min(CHECK_MS, headersMs / 2),
+    keepAliveTimeout: LIMITS.connectionIdleMs,
+    noDelay: true,
+  })
+  // Long calls and event streams are silent for as long as they like; who does not read is the faces' affair.
+  server.timeout = 0
+  server.on('connection', socket => door.enter(socket))
+  const owed = new OwedAnswers(server, (req, res) => {
+    const refusal = door.refuses(req, res, () => isMcp(pathOf(req.url ?? '/')))
+    if (refusal) refuse(res, refusal)
+    else handler(req, res)
+  })
+  await listen(server, options)
   // Nobody hearing it would end the process: there may be no descriptors left at this moment.
   server.on('error', cause => faulted(`cannot accept connections: ${cause.message}`))
   const { port } = server.address() as AddressInfo
-  const shown = address.host.includes(':') ? `[${address.host}]` : address.host
+  const shown = options.host.includes(':') ? `[${options.host}]` : options.host
   return {
     url: `http://${shown}:${port}`,
     port,
-    close: () => connections.close(),
+    get connections() {
+      return door.connections
+    },
+    shortenIdle: short => {
+      server.keepAliveTimeout = short ? SHORT_IDLE_MS : LIMITS.connectionIdleMs
+    },
+    close: () => owed.close(),
     destroy: () => server.closeAllConnections(),
   }
-}
-
-/** Knows which connections owe an answer, so that the end of the server cuts none off. */
-class Connections {
-  readonly #sockets = new Set<Socket>()
-  readonly #answers = new Map<ServerResponse, Socket>()
-  #closing = false
-
-  constructor(
-    private readonly server: Server,
-    handler: (req: IncomingMessage, res: ServerResponse) => void,
-  ) {
-    server.on('connection', socket => {
-      this.#sockets.add(socket)
-      socket.once('close', () => this.#sockets.delete(socket))
-    })
-    server.on('request', (req, res) => {
-      this.#track(req, res)
-      handler(req, res)
-    })
-    // Node takes an answer for done that was handed over and has not left yet, and would cut it off.
-    server.closeIdleConnections = () => undefined
-  }
-
-  /** No new connections, and none is kept beyond the answers that it owes. Resolves when the last one is gone. */
-  close(): Promise<void> {
-    this.#closing = true
-    const busy = new Set(this.#answers.values())
-    for (const res of this.#answers.keys()) announceEnd(res)
-    for (const socket of this.#sockets) if (!busy.has(socket)) socket.destroySoon()
-    return new Promise(resolve => this.server.close(() => resolve()))
-  }
-
-  #track(req: IncomingMessage, res: ServerResponse): void {
-    const { socket } = req
-    this.#answers.set(res, socket)
-    if (this.#closing) announceEnd(res)
-    res.once('close', () => {
-      this.#answers.delete(res)
-      if (this.#closing) socket.destroySoon()
-    })
-  }
-}
-
-function announceEnd(res: ServerResponse): void {
-  if (!res.headersSent) res.setHeader('connection', 'close')
 }
 
 function listen(
@@ -144,7 +158,7 @@ function listen(
   return new Promise((resolve, reject) => {
     const refused = (cause: NodeJS.ErrnoException) => reject(listenError(cause, host, port))
     server.once('error', refused)
-    server.listen(port, host, () => {
+    server.listen({ port, host, backlog: BACKLOG }, () => {
       server.off('error', refused)
       resolve()
     })

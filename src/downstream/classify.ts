@@ -29,3 +29,8 @@ export const SUPPORTED_VERSIONS: readonly string[] = [...MODERN_VERSIONS, ...LEG
 
 /** The only version with batches. */
 export const BATCH_VERSION = '2025-03-26'
+
+/** Whether clients of a session's version know events without data, which only name where a broken stream goes on. */
+export function primesStreams(version: string): boolean {
+  return version >= '2025-11-25'
+}

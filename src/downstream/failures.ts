@@ -1,3 +1,4 @@
+import type { Full } from '../core/session/index.js'
 import { type Bytes, type FailureKind, GatewayError, isGatewayError, LIMITS } from '../model/index.js'
 import { json } from '../wire/index.js'
 
@@ -50,6 +51,8 @@ export function tooMany(): GatewayError {
   return new GatewayError('OVERLOADED', message, { retryAfterMs: 1_000 })
 }
 
+const SESSION_RETRY_MS = 5_000
+
 /** For how long a client should leave a gateway alone that is about to end. */
 export const STOPPING_RETRY_MS = 5_000
 
@@ -57,6 +60,22 @@ export function stopping(): GatewayError {
   const reason = 'the gateway is stopping'
   const details = { reason, retryAfterMs: STOPPING_RETRY_MS }
   return new GatewayError('OVERLOADED', `Nothing was sent: ${reason}. Try again in a moment.`, details)
+}
+
+/** @param what is refused, in the plural */
+export function overloaded(what: string, retryAfterMs: number): GatewayError {
+  const reason = 'the gateway is overloaded'
+  const message = `Nothing was sent: ${reason} and takes no ${what} for the moment.`
+  return new GatewayError('OVERLOADED', message, { reason, retryAfterMs })
+}
+
+/** @param who has as many sessions as may be, all of them in use */
+export function fullHouse(who: Full): GatewayError {
+  const message =
+    who === 'all'
+      ? `There are ${LIMITS.sessions} sessions in use; try again later.`
+      : `This identity has ${LIMITS.sessionsPerPrincipal} sessions in use; end one, or try again later.`
+  return new GatewayError('OVERLOADED', message, { retryAfterMs: SESSION_RETRY_MS })
 }
 
 /** Two requests of one id could not be told apart when they are answered or cancelled. */

@@ -3,5 +3,6 @@
  * encodes outcomes; it knows no server by name.
  */
 export { createGuard } from './guard.js'
-export { createHttpFace, type HttpFace } from './transports/http.js'
+export { type PressureGauge, Shedder } from './shedder.js'
+export { createHttpFace, type FaceOptions, type HttpFace } from './transports/http.js'
 export { createStdioFace, type StdioFace } from './transports/stdio.js'

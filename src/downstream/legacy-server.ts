@@ -17,19 +17,19 @@ import {
   idBytes,
   json,
   member,
-  notificationMessage,
   parseAt,
   resultMessage,
   slice,
   stringAt,
   typeAt,
 } from '../wire/index.js'
+import { CallNotes } from './call-notes.js'
 import { encodeLegacy, legacyTool } from './eras/legacy.js'
-import { retoken } from './eras/modern.js'
 import { asError, encodeFailure, type Final, rpcError, sameId, stopping, tooMany } from './failures.js'
 import { LegacyCall } from './legacy-call.js'
 import { LegacySession } from './legacy-session.js'
 import { cursorOf, encodeList, listedKind } from './lists.js'
+import type { Pace } from './pace.js'
 import type { AnswerSink } from './sink.js'
 
 const EMPTY_RESULT = Buffer.from('{}')
@@ -86,7 +86,7 @@ export function beginSession(
 export class LegacyServer {
   constructor(
     private readonly core: GatewayCore,
-    private readonly clock: Clock,
+    private readonly pace: Pace,
   ) {}
 
   /** Notifications and answers of the client. */
@@ -177,28 +177,37 @@ export class LegacyServer {
   ): void {
     const { id } = envelope
     if (id === null) return
+    const notes = new CallNotes(this.pace, this.core, session.scope, envelope, sink)
     const call: Call = {
       method: envelope.method ?? '',
       params: envelope.params,
-      context: contextFor(session, envelope, sink),
+      context: contextFor(session, envelope, sink, notes),
     }
-    const running = new LegacyCall(this.core, this.clock, session, call, sink).start(outcome => {
+    const running = new LegacyCall(this.core, this.pace.clock, session, call, sink).start(outcome => {
       session.running.delete(id)
       session.withdraw(sink)
       const final = encodeLegacy(call, outcome)
-      if (final) answer(final)
+      if (!final) return
+      notes.flush()
+      answer(final)
     })
     session.running.set(id, {
       cancel: reason => {
         running.cancel(reason)
         session.withdraw(sink)
+        notes.drop()
         dropped()
       },
     })
   }
 }
 
-function contextFor(session: LegacySession, envelope: Envelope, sink: AnswerSink): CallContext {
+function contextFor(
+  session: LegacySession,
+  envelope: Envelope,
+  sink: AnswerSink,
+  notes: CallNotes,
+): CallContext {
   const { meta, bytes } = envelope
   const found = meta && member(meta, 'progressToken')
   const token = found ? Buffer.from(slice(bytes, found)) : undefined
@@ -209,16 +218,8 @@ function contextFor(session: LegacySession, envelope: Envelope, sink: AnswerSink
     capabilities: session.capabilities,
     ...(session.clientInfo ? { clientInfo: session.clientInfo } : {}),
     ...(session.logLevel === null ? {} : { logLevel: session.logLevel }),
-    ...(token
-      ? {
-          onProgress: (params: Bytes) => {
-            sink.interim(notificationMessage('notifications/progress', retoken(params, token)), true)
-          },
-        }
-      : {}),
-    onLog: params => {
-      sink.interim(notificationMessage('notifications/message', params), true)
-    },
+    ...(token ? { onProgress: (params: Bytes) => notes.progress(params, token) } : {}),
+    onLog: params => notes.log(params),
     ...(session.canBeAsked ? { onAsk: ask => session.ask(ask, sink) } : {}),
   }
 }

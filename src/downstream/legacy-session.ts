@@ -1,3 +1,4 @@
+import type { Use } from '../core/session/index.js'
 import { SmallTable } from '../core/tables/index.js'
 import type { Ask, Bytes, Kind, Reply, Scope } from '../model/index.js'
 import type { Clock, RunningCall } from '../runtime/ports.js'
@@ -29,7 +30,8 @@ interface Pending {
 
 /** Where notifications go that belong to no request. */
 export interface Channel {
-  send(message: Bytes): void
+  /** @param slot see `AnswerSink.interim` */
+  send(message: Bytes, slot: string | null): void
   /** The session is over. */
   end(): void
 }
@@ -62,8 +64,9 @@ export class LegacySession {
     this.canBeAsked = Object.values(ASKABLE).some(key => member(declared, key) !== undefined)
   }
 
-  get busy(): boolean {
-    return this.running.size > 0 || this.#channel !== null
+  get use(): Use {
+    if (this.running.size > 0) return 'working'
+    return this.#channel ? 'listening' : 'idle'
   }
 
   /** From now on changed lists are told. */
@@ -73,7 +76,7 @@ export class LegacySession {
 
   openChannel(channel: Channel): void {
     this.#channel = channel
-    for (const list of this.#unsaid) channel.send(changed(list))
+    for (const list of this.#unsaid) channel.send(changed(list), list)
     this.#unsaid.clear()
   }
 
@@ -93,9 +96,14 @@ export class LegacySession {
     }
     const id = this.#nextAsk++
     this.#asks.set(id, { respond: question.respond, sink })
-    if (sink.interim(requestMessage(id, question.method, question.params), false)) return
+    if (sink.interim(requestMessage(id, question.method, question.params), null)) return
     this.#asks.delete(id)
-    question.respond({ error: rpcError(-32601, 'The client cannot be asked: it takes no event stream.') })
+    question.respond({
+      error: rpcError(
+        -32601,
+        'The client cannot be asked: it takes no event stream, or does not read the one that it has.',
+      ),
+    })
   }
 
   /** The client's answer to a question; answers to nothing are dropped. */
@@ -133,7 +141,7 @@ export class LegacySession {
   }
 
   #tell(list: ListName): void {
-    if (this.#channel) this.#channel.send(changed(list))
+    if (this.#channel) this.#channel.send(changed(list), list)
     else this.#unsaid.add(list)
   }
 }

@@ -7,7 +7,7 @@ import {
   LIST_METHOD,
   type Scope,
 } from '../model/index.js'
-import type { Clock, GatewayCore, RunningCall } from '../runtime/ports.js'
+import type { GatewayCore, RunningCall } from '../runtime/ports.js'
 import {
   type Envelope,
   errorMessage,
@@ -22,12 +22,14 @@ import {
   stringAt,
   typeAt,
 } from '../wire/index.js'
+import { CallNotes } from './call-notes.js'
 import { ChangeTeller } from './changes.js'
 import { type Claim, SUPPORTED_VERSIONS } from './classify.js'
-import { encodeModern, encodeModernFailure, modernMeta, modernTool, retoken } from './eras/modern.js'
+import { encodeModern, encodeModernFailure, modernMeta, modernTool } from './eras/modern.js'
 import { asError, type Final, rpcError, stopping } from './failures.js'
 import { checkHeaders, type InboundHeaders } from './header-check.js'
 import { cursorOf, encodeList, listedKind } from './lists.js'
+import type { Pace } from './pace.js'
 import type { AnswerSink } from './sink.js'
 
 const KEY = 'io.modelcontextprotocol/'
@@ -69,7 +71,7 @@ export class ModernServer {
 
   constructor(
     private readonly core: GatewayCore,
-    private readonly clock: Clock,
+    private readonly pace: Pace,
   ) {}
 
   /** @returns what to cancel when the client goes away; null when the answer was given */
@@ -170,13 +172,22 @@ export class ModernServer {
   }
 
   #call(request: ModernRequest, answer: (final: Final) => void): RunningCall {
-    const { envelope, scope } = request
+    const { envelope, scope, sink } = request
     const method = envelope.method ?? ''
-    const call: Call = { method, params: envelope.params, context: contextFor(request) }
-    return this.core.call(call, outcome => {
+    const notes = new CallNotes(this.pace, this.core, scope, envelope, sink)
+    const call: Call = { method, params: envelope.params, context: contextFor(request, notes) }
+    const running = this.core.call(call, outcome => {
       const final = encodeModern(call, outcome, this.#info(scope))
-      if (final) answer(final)
+      if (!final) return
+      notes.flush()
+      answer(final)
     })
+    return {
+      cancel: reason => {
+        notes.drop()
+        running.cancel(reason)
+      },
+    }
   }
 
   #listen(request: ModernRequest, id: Bytes, answer: (final: Final) => void): RunningCall | null {
@@ -185,12 +196,12 @@ export class ModernServer {
     const info = this.#info(scope)
     const tagged = json({ _meta: subscriptionMeta(id) })
     const acknowledged = json({ _meta: subscriptionMeta(id), notifications: wanted })
-    if (!sink.interim(notificationMessage('notifications/subscriptions/acknowledged', acknowledged), false)) {
+    if (!sink.interim(notificationMessage('notifications/subscriptions/acknowledged', acknowledged), null)) {
       answer(NO_STREAM)
       return null
     }
-    const changes = new ChangeTeller(this.clock, list => {
-      sink.interim(notificationMessage(`notifications/${list}/list_changed`, tagged), true)
+    const changes = new ChangeTeller(this.pace.clock, list => {
+      sink.interim(notificationMessage(`notifications/${list}/list_changed`, tagged), `${list} ${tagged}`)
     })
     const unwatch = this.core.onListChanged(scope, kind => {
       const list = kind === 'resourceTemplates' ? 'resources' : kind
@@ -250,7 +261,7 @@ function mismatch(message: string): Final {
   return { error: rpcError(-32020, message), status: 400 }
 }
 
-function contextFor({ envelope, scope, principal, sink }: ModernRequest): CallContext {
+function contextFor({ envelope, scope, principal }: ModernRequest, notes: CallNotes): CallContext {
   const { meta, bytes } = envelope
   const raw = (key: string): Bytes | undefined => {
     const found = meta && member(meta, key)
@@ -266,20 +277,7 @@ function contextFor({ envelope, scope, principal, sink }: ModernRequest): CallCo
     era: 'modern',
     capabilities: raw(`${KEY}clientCapabilities`) ?? Buffer.from('{}'),
     ...(clientInfo ? { clientInfo } : {}),
-    ...(logLevel === undefined
-      ? {}
-      : {
-          logLevel,
-          onLog: (params: Bytes) => {
-            sink.interim(notificationMessage('notifications/message', params), true)
-          },
-        }),
-    ...(token
-      ? {
-          onProgress: (params: Bytes) => {
-            sink.interim(notificationMessage('notifications/progress', retoken(params, token)), true)
-          },
-        }
-      : {}),
+    ...(logLevel === undefined ? {} : { logLevel, onLog: (params: Bytes) => notes.log(params) }),
+    ...(token ? { onProgress: (params: Bytes) => notes.progress(params, token) } : {}),
   }
 }

@@ -4,10 +4,11 @@ import type { Bytes } from '../model/index.js'
 export interface AnswerSink {
   /**
    * A message that belongs to the request and comes before its answer.
-   * @param droppable it may be left out when the client reads too slowly
-   * @returns false when this client cannot be sent anything before the answer
+   * @param slot what it tells about: when the client reads too slowly, a later message of the same slot takes its place,
+   * or it is left out. Null = it may not be lost.
+   * @returns false when this client cannot be sent it
    */
-  interim(message: Bytes, droppable: boolean): boolean
+  interim(message: Bytes, slot: string | null): boolean
   /** The answer; called at most once. */
   final(message: Bytes, status?: number): void
 }

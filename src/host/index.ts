@@ -17,6 +17,7 @@ export {
   removeControlFile,
   writeControlFile,
 } from './control-file.js'
+export { ProcessGauge } from './pressure.js'
 export { requireStateFolder, stateFolder } from './state-folder.js'
 
 export interface HostOptions {

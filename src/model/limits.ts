@@ -31,12 +31,42 @@ export const LIMITS = {
   sessions: 10_000,
   /** Milliseconds after which an unused legacy session ends. */
   sessionIdleMs: 30 * 60_000,
+  /** Milliseconds after which every legacy session ends that has no request running. */
+  sessionMaxAgeMs: 24 * 60 * 60_000,
+  /** Legacy sessions of one authenticated identity. */
+  sessionsPerPrincipal: 100,
+  /** Milliseconds between two looks at the sessions for old ones. */
+  sessionSweepMs: 60_000,
   /** Bytes kept of each child's stderr. */
   stderrRingBytes: 64 * 1024,
   /** Bytes waiting for a child's stdin. */
   stdinQueueBytes: 1024 * 1024,
   /** Bytes waiting for one client stream, one result not counted. */
   clientBufferBytes: 1024 * 1024,
+  /** Milliseconds without progress after which the stream of a client that does not read is closed. */
+  clientStalledMs: 30_000,
+  /** Bytes waiting for all clients together; where the heap is small, a quarter of its limit. */
+  clientBuffersBytes: 256 * 1024 * 1024,
+  /** Bytes of answers kept for one legacy session whose stream broke, for `detachedMs`. */
+  keptAnswerBytes: 1024 * 1024,
+  /** Progress (and, apart, log) notifications of one request in a second, towards its client. */
+  notesPerRequest: 10,
+  /** Progress and log notifications of one server in a second, towards all clients together. */
+  notesPerUpstream: 100,
+  /** Connections of clients; a few more are let in that reach health and status alone. */
+  connections: 10_000,
+  /** Connections beyond `connections` that reach health and status alone. */
+  spareConnections: 64,
+  /** Bytes of the headers of one client request. */
+  headerBytes: 16 * 1024,
+  /** Milliseconds from the first byte of a client request to the end of its headers. */
+  headersMs: 20_000,
+  /** Milliseconds from the first byte of a client request to the end of its body. */
+  requestMs: 60_000,
+  /** Milliseconds for which a connection without a request is kept open. */
+  connectionIdleMs: 75_000,
+  /** Milliseconds between two measurements of heap, event loop and descriptors. */
+  loadSampleMs: 250,
   /** Requests in flight per client connection or session. */
   inFlightPerClient: 256,
   /** Largest delay a timer may have: Node fires longer ones at once. */

@@ -17,11 +17,12 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** These see everything: the composition root, the public API, the command line. */
-const EVERYWHERE = new Set(['app', 'index', 'library', 'cli'])
+const EVERYWHERE = new Set(['app', 'wiring', 'index', 'library', 'cli'])
 
 /** These stand beside the composition root and see only what every edge sees. */
 const ROOT_EDGES: Readonly<Record<string, readonly string[]>> = {
-  server: ['model'],
+  server: ['model', 'connections'],
+  connections: ['model'],
   version: [],
   hold: [],
 }

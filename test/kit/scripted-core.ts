@@ -1,6 +1,7 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { createHttpFace, type HttpFace } from '../../src/downstream/index.js'
+import { mergeCatalogs } from '../../src/core/catalog/index.js'
+import { createHttpFace, type FaceOptions, type HttpFace } from '../../src/downstream/index.js'
 import type { Call, GatewayError, HeaderParam, Kind, Outcome } from '../../src/model/index.js'
 import type { Clock, GatewayCore, Host, ListPage, RunningCall } from '../../src/runtime/ports.js'
 import { MCP_HEADERS, rawPost } from './raw-http.js'
@@ -66,7 +67,11 @@ export class ScriptedCall {
 
 /** A core without servers. */
 export class ScriptedCore implements GatewayCore {
-  readonly snapshot = { version: 0, upstreams: new Map(), catalog: {} } as unknown as GatewayCore['snapshot']
+  readonly snapshot: GatewayCore['snapshot'] = {
+    version: 0,
+    upstreams: new Map(),
+    catalog: mergeCatalogs([]),
+  }
   draining = false
   calls = 0
   /** Answers every call at once with this result. */
@@ -158,10 +163,13 @@ export interface Served {
 }
 
 /** A server with the face alone; `/one` is the scope of one server. */
-export async function withFace(body: (served: Served) => Promise<void>): Promise<void> {
+export async function withFace(
+  body: (served: Served) => Promise<void>,
+  options?: FaceOptions,
+): Promise<void> {
   const core = new ScriptedCore()
   const time = manualHost()
-  const face = createHttpFace(core, time.host)
+  const face = createHttpFace(core, time.host, options)
   const server = createServer((req, res) =>
     face.handle(req, res, req.url === '/one' ? { kind: 'server', name: 'one' } : { kind: 'all' }),
   )

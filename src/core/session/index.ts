@@ -1,5 +1,5 @@
 /**
- * core/session: the table of legacy sessions. Who is known, for how long, and who goes first when it is full.
+ * core/session: the table of legacy sessions. Who is known, for how long, how many of whom, and who goes first when it is full.
  *
  * Pure: the time comes in with each call.
  */

@@ -15,7 +15,7 @@ export class BatchSink {
   next(): AnswerSink {
     let over = false
     return {
-      interim: (message, droppable) => !over && this.target.interim(message, droppable),
+      interim: (message, slot) => !over && this.target.interim(message, slot),
       final: message => {
         over = true
         this.#answers.push(message)

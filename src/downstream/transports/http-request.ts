@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Bytes } from '../../model/index.js'
+import type { Bytes, GatewayError } from '../../model/index.js'
 import { errorMessage } from '../../wire/index.js'
 import { rpcError } from '../failures.js'
 import type { InboundHeaders } from '../header-check.js'
@@ -9,6 +9,12 @@ export interface Accepts {
   readonly json: boolean
   readonly stream: boolean
 }
+
+export const EVENT_STREAM = {
+  'content-type': 'text/event-stream',
+  'cache-control': 'no-cache',
+  'x-accel-buffering': 'no',
+} as const
 
 const BOTH: Accepts = { json: true, stream: true }
 
@@ -42,6 +48,8 @@ export function inboundHeaders(req: IncomingMessage): InboundHeaders {
   }
 }
 
+export const INVALID_REQUEST = -32600
+
 export interface Refusal {
   readonly status: number
   readonly code: number
@@ -58,4 +66,15 @@ export function refuse(res: ServerResponse, refusal: Refusal): void {
   const body = errorMessage(id, rpcError(code, message, data))
   res.writeHead(status, { ...headers, 'content-type': 'application/json', 'content-length': body.length })
   res.end(body)
+}
+
+/** Refuses what the gateway cannot do now, with the time after which it may. */
+export function refuseFor(res: ServerResponse, error: GatewayError, id: Bytes | null): void {
+  const { rpcCode: code, message, details } = error
+  const headers = { 'retry-after': String(Math.ceil((details.retryAfterMs ?? 0) / 1_000)) }
+  refuse(res, { status: 503, code, message, id, headers, data: error.toFailure() })
+}
+
+export function wrongVerb(message: string): Refusal {
+  return { status: 405, code: INVALID_REQUEST, message, headers: { allow: 'POST' } }
 }

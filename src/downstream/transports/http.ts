@@ -1,12 +1,10 @@
 import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { SessionTable } from '../../core/session/index.js'
-import { type Bytes, LEGACY_VERSIONS, LIMITS, MODERN_VERSIONS, type Scope } from '../../model/index.js'
+import { LEGACY_VERSIONS, LIMITS, MODERN_VERSIONS, type Scope } from '../../model/index.js'
 import type { GatewayCore, Host, Timer } from '../../runtime/ports.js'
 import {
   CLIENT_SCAN,
   type Envelope,
-  encodeEvent,
   idBytes,
   type JsonRpcId,
   json,
@@ -16,38 +14,51 @@ import {
 } from '../../wire/index.js'
 import { readBatch } from '../batch.js'
 import { classify } from '../classify.js'
-import { asError, stopping } from '../failures.js'
-import { beginSession, LegacyServer } from '../legacy-server.js'
-import type { Channel, LegacySession } from '../legacy-session.js'
+import { asError, stopping, tooMany } from '../failures.js'
+import { LegacyServer } from '../legacy-server.js'
+import type { LegacySession } from '../legacy-session.js'
 import { ModernServer } from '../modern-server.js'
+import { Pace } from '../pace.js'
+import { type LoadView, NO_LOAD, shed } from '../shedder.js'
 import { BatchSink } from './batch-sink.js'
-import { HttpAnswer } from './http-answer.js'
+import { BUFFER_BOUNDS, type BufferBounds, ClientBuffers } from './client-buffers.js'
+import { type AnswerRoom, HttpAnswer } from './http-answer.js'
 import {
   type Accepts,
   acceptsOf,
   header,
+  INVALID_REQUEST,
   inboundHeaders,
   isJson,
   type Refusal,
   refuse,
+  refuseFor,
+  wrongVerb,
 } from './http-request.js'
+import { HttpSessions, NO_SUCH_SESSION, PRINCIPAL } from './http-sessions.js'
 import { KeepAlive } from './keep-alive.js'
-import { readBody } from './read-body.js'
-import { SessionStream } from './session-stream.js'
+import { BodyReader } from './read-body.js'
+
+export interface FaceOptions {
+  readonly load?: LoadView
+  readonly bounds?: BufferBounds
+}
 
 export interface HttpFace {
   /** Serves one request to an MCP endpoint; the guard has let it in already. */
   handle(req: IncomingMessage, res: ServerResponse, scope: Scope): void
+  /** Gives up what the load calls for: old sessions, and at its worst the stream for which most waits. */
+  relieve(): void
+  /** What waits for clients that read too slowly, and what is kept for those that are gone. */
+  readonly bufferedBytes: number
+  readonly sessions: number
   /** Ends every stream gracefully. */
   close(): void
 }
 
-export function createHttpFace(core: GatewayCore, host: Host): HttpFace {
-  return new StreamableHttpFace(core, host)
+export function createHttpFace(core: GatewayCore, host: Host, options: FaceOptions = {}): HttpFace {
+  return new StreamableHttpFace(core, host, options.load ?? NO_LOAD, options.bounds ?? BUFFER_BOUNDS)
 }
-
-const PRINCIPAL = 'local'
-const INVALID_REQUEST = -32600
 
 /** One POST, once its body is there. */
 interface Posted {
@@ -59,23 +70,25 @@ interface Posted {
 
 /** Streamable HTTP for both eras on one URL. */
 class StreamableHttpFace implements HttpFace {
-  readonly #sessions = new SessionTable<LegacySession>(
-    LIMITS.sessions,
-    LIMITS.sessionIdleMs,
-    session => session.busy,
-  )
+  readonly #sessions: HttpSessions
   readonly #legacy: LegacyServer
   readonly #modern: ModernServer
-  readonly #keepAlive: KeepAlive
-  readonly #streams = new Set<SessionStream>()
+  readonly #pace: Pace
+  readonly #room: AnswerRoom
+  readonly #bodies: BodyReader
 
   constructor(
     private readonly core: GatewayCore,
     private readonly host: Host,
+    private readonly load: LoadView,
+    bounds: BufferBounds,
   ) {
-    this.#legacy = new LegacyServer(core, host.clock)
-    this.#modern = new ModernServer(core, host.clock)
-    this.#keepAlive = new KeepAlive(host.clock)
+    this.#pace = new Pace(host.clock, load)
+    this.#legacy = new LegacyServer(core, this.#pace)
+    this.#modern = new ModernServer(core, this.#pace)
+    this.#room = { keepAlive: new KeepAlive(host.clock), buffers: new ClientBuffers(host.clock, bounds) }
+    this.#sessions = new HttpSessions(core, host, this.#room, load)
+    this.#bodies = new BodyReader(LIMITS.bodyBytes, bounds.totalBytes)
   }
 
   handle(req: IncomingMessage, res: ServerResponse, scope: Scope): void {
@@ -83,73 +96,43 @@ class StreamableHttpFace implements HttpFace {
       case 'POST':
         return this.#post(req, res, scope)
       case 'GET':
-        return this.#openStream(req, res, scope)
+        return this.#sessions.listen(req, res, scope)
       case 'DELETE':
-        return this.#endSession(req, res, scope)
+        return this.#sessions.end(req, res, scope)
       default:
         return refuse(res, wrongVerb(`${req.method} is not served here; use POST.`))
     }
   }
 
+  get bufferedBytes(): number {
+    return this.#room.buffers.bytes
+  }
+
+  get sessions(): number {
+    return this.#sessions.size
+  }
+
+  relieve(): void {
+    this.#sessions.sweep()
+    if (this.load.level >= 3) this.#room.buffers.cutLargest()
+  }
+
   close(): void {
     this.#modern.close()
-    for (const session of this.#sessions.values()) session.end('the gateway is stopping')
-    for (const stream of [...this.#streams]) stream.close()
-    this.#keepAlive.stop()
+    this.#sessions.close()
+    this.#room.keepAlive.stop()
+    this.#room.buffers.stop()
+    this.#pace.stop()
   }
-
-  // ---- GET and DELETE: legacy sessions only ---------------------------------------------------------------
-
-  #sessionFor(req: IncomingMessage, scope: Scope): LegacySession | undefined {
-    const id = header(req, 'mcp-session-id')
-    const session = id === undefined ? undefined : this.#sessions.use(id, this.host.clock.now())
-    return session && sameScope(session.scope, scope) ? session : undefined
-  }
-
-  #openStream(req: IncomingMessage, res: ServerResponse, scope: Scope): void {
-    const session = this.#sessionFor(req, scope)
-    if (!session) return this.#noSession(req, res)
-    if (!acceptsOf(req).stream) {
-      return refuse(res, {
-        status: 406,
-        code: INVALID_REQUEST,
-        message: 'The stream is text/event-stream; accept it.',
-      })
-    }
-    const channel: Channel = {
-      send: message => stream.write(encodeEvent(message)),
-      end: () => stream.close(),
-    }
-    const stream = new SessionStream(res, this.#keepAlive, () => {
-      this.#streams.delete(stream)
-      session.closeChannel(channel)
-    })
-    this.#streams.add(stream)
-    session.openChannel(channel)
-  }
-
-  #endSession(req: IncomingMessage, res: ServerResponse, scope: Scope): void {
-    const session = this.#sessionFor(req, scope)
-    if (!session) return this.#noSession(req, res)
-    this.#sessions.remove(session.id)
-    session.end('the client ended its session')
-    res.writeHead(204).end()
-  }
-
-  #noSession(req: IncomingMessage, res: ServerResponse): void {
-    if (header(req, 'mcp-session-id') !== undefined) return refuse(res, NO_SUCH_SESSION)
-    refuse(res, wrongVerb(`${req.method} needs a session; stateless clients use POST.`))
-  }
-
-  // ---- POST -----------------------------------------------------------------------------------------------
 
   #post(req: IncomingMessage, res: ServerResponse, scope: Scope): void {
     if (!isJson(req)) return refuse(res, NOT_JSON)
     const accepts = acceptsOf(req)
     if (!accepts.json && !accepts.stream) return refuse(res, NOT_ACCEPTABLE)
-    readBody(req, LIMITS.bodyBytes, {
+    this.#bodies.read(req, {
       done: body => this.#take({ req, res, scope, accepts }, body),
       tooLarge: () => refuse(res, TOO_LARGE),
+      tooMany: () => refuse(res, TOO_MANY_BODIES),
     })
   }
 
@@ -172,30 +155,38 @@ class StreamableHttpFace implements HttpFace {
     if (!isUtf8(body)) throw new WireError(-32700, 'The body is not valid UTF-8.')
     if (looksLikeBatch(body)) return this.#batch(posted, body)
     const envelope = scanEnvelope(body, CLIENT_SCAN)
-    if (envelope.kind === 'request' && this.core.draining)
-      return refuseStopping(posted.res, idBytes(envelope))
+    if (envelope.kind === 'request') {
+      const refusal = this.core.draining ? stopping() : shed(this.load, envelope.method)
+      if (refusal) return refuseFor(posted.res, refusal, idBytes(envelope))
+    }
     const claim = classify(envelope)
     if (claim.kind === 'none') return this.#postedLegacy(posted, envelope)
     const { req, res, scope, accepts } = posted
     // Real clients still post `notifications/cancelled`; the closed stream has said it already.
     if (envelope.kind !== 'request') return accept(res)
-    const sink = new HttpAnswer(res, accepts, this.#keepAlive)
+    const inFlight = inFlightOn(req)
+    if (inFlight.size >= LIMITS.inFlightPerClient) return refuseFor(res, tooMany(), idBytes(envelope))
+    const sink = new HttpAnswer(res, accepts, this.#room)
     const headers = inboundHeaders(req)
     const running = this.#modern.serve({ envelope, claim, headers, scope, principal: PRINCIPAL, sink })
-    if (running) {
-      onDisconnect(res, sink, () => {
+    if (!running) return
+    inFlight.size += 1
+    onEnd(res, () => {
+      inFlight.size -= 1
+      sink.abandon(() => {
         running.cancel('the client closed its stream')
         return null
       })
-    }
+    })
   }
 
   #postedLegacy(posted: Posted, envelope: Envelope): void {
     const { req, res, scope } = posted
     if (envelope.method === 'initialize' && envelope.kind === 'request')
-      return this.#initialize(posted, envelope)
-    const session = this.#sessionFor(req, scope)
-    if (!session) return this.#refuseSessionless(req, res, envelope)
+      return this.#sessions.begin(res, scope, posted.accepts, envelope)
+    const found = this.#sessions.find(req, scope)
+    if (!found) return this.#refuseSessionless(req, res, envelope)
+    const { session, shelf } = found
     const version = header(req, 'mcp-protocol-version')
     if (version !== undefined && !LEGACY_VERSIONS.includes(version)) {
       const message = `Protocol version ${JSON.stringify(version)} is not spoken in a session.`
@@ -205,9 +196,17 @@ class StreamableHttpFace implements HttpFace {
       this.#legacy.take(session, envelope)
       return accept(res)
     }
-    const sink = new HttpAnswer(res, posted.accepts, this.#keepAlive)
+    const sink = new HttpAnswer(res, posted.accepts, this.#room, undefined, shelf)
     this.#legacy.serve(session, envelope, sink, () => sink.drop())
-    if (!sink.over) onDisconnect(res, sink, () => this.#detach(session, [envelope]))
+    this.#letGoOn(res, sink, session, [envelope])
+  }
+
+  /** What the client of a session asked for goes on when its connection breaks. */
+  #letGoOn(res: ServerResponse, sink: HttpAnswer, session: LegacySession, asked: readonly Envelope[]): void {
+    if (sink.over) return
+    onEnd(res, () => {
+      if (sink.goesTo(res)) sink.abandon(() => this.#detach(session, asked))
+    })
   }
 
   /** A plain disconnect of a legacy client is no cancel: its requests go on for a while. */
@@ -223,20 +222,6 @@ class StreamableHttpFace implements HttpFace {
     })
   }
 
-  #initialize({ res, scope, accepts }: Posted, envelope: Envelope): void {
-    const id = this.host.random.token(16)
-    const { clock } = this.host
-    const { session, answer } = beginSession(this.core, clock, envelope, scope, id, PRINCIPAL)
-    const removed = this.#sessions.add(id, session, clock.now())
-    if (removed === null) {
-      const message = `There are ${LIMITS.sessions} sessions in use; try again later.`
-      const headers = { 'retry-after': '5' }
-      return refuse(res, { status: 503, code: INVALID_REQUEST, message, id: idBytes(envelope), headers })
-    }
-    for (const old of removed) old.end('the session was idle for too long')
-    new HttpAnswer(res, accepts, this.#keepAlive, { 'mcp-session-id': id }).final(answer)
-  }
-
   #refuseSessionless(req: IncomingMessage, res: ServerResponse, envelope: Envelope): void {
     const isModern = MODERN_VERSIONS.includes(header(req, 'mcp-protocol-version') ?? '')
     // Stateless clients need no envelope on notifications, and have no sessions.
@@ -248,25 +233,22 @@ class StreamableHttpFace implements HttpFace {
 
   /** Batches exist in one version of the protocol alone. */
   #batch({ req, res, scope, accepts }: Posted, body: Buffer): void {
-    const session = this.#sessionFor(req, scope)
-    const envelopes = readBatch(session, body)
-    if (!session) return
+    const found = this.#sessions.find(req, scope)
+    const envelopes = readBatch(found?.session, body)
+    if (!found) return
+    const { session, shelf } = found
     const requests = envelopes.filter(envelope => envelope.kind === 'request')
-    if (requests.length > 0 && this.core.draining) return refuseStopping(res, null)
+    const refusal = this.core.draining ? stopping() : shed(this.load, null)
+    if (requests.length > 0 && refusal) return refuseFor(res, refusal, null)
     for (const envelope of envelopes) if (envelope.kind !== 'request') this.#legacy.take(session, envelope)
     if (requests.length === 0) return accept(res)
-    const answer = new HttpAnswer(res, accepts, this.#keepAlive)
+    const answer = new HttpAnswer(res, accepts, this.#room, undefined, shelf)
     const batch = new BatchSink(answer, requests.length, () => answer.drop())
     for (const envelope of requests) this.#legacy.serve(session, envelope, batch.next(), () => batch.skip())
-    if (!answer.over) onDisconnect(res, answer, () => this.#detach(session, requests))
+    this.#letGoOn(res, answer, session, requests)
   }
 }
 
-const NO_SUCH_SESSION: Refusal = {
-  status: 404,
-  code: INVALID_REQUEST,
-  message: 'This session does not exist or has ended; send initialize again.',
-}
 const NO_SESSION: Refusal = {
   status: 400,
   code: INVALID_REQUEST,
@@ -294,28 +276,27 @@ const TOO_LARGE: Refusal = {
   message: `The body is larger than ${LIMITS.bodyBytes} bytes.`,
 }
 
-function wrongVerb(message: string): Refusal {
-  return { status: 405, code: INVALID_REQUEST, message, headers: { allow: 'POST' } }
-}
-
-function refuseStopping(res: ServerResponse, id: Bytes | null): void {
-  const error = stopping()
-  const { rpcCode: code, message, details } = error
-  const headers = { 'retry-after': String(Math.ceil((details.retryAfterMs ?? 0) / 1_000)) }
-  refuse(res, { status: 503, code, message, id, headers, data: error.toFailure() })
+/** Too much of other bodies waits for its end; only a body in several pieces is refused for it. */
+const TOO_MANY_BODIES: Refusal = {
+  status: 503,
+  code: 42901,
+  message: 'Too many large requests arrive at once; try again in a moment.',
+  headers: { 'retry-after': '1' },
 }
 
 function accept(res: ServerResponse): void {
   res.writeHead(202).end()
 }
 
-function sameScope(a: Scope, b: Scope): boolean {
-  return a.kind === 'all' ? b.kind === 'all' : b.kind === 'server' && a.name === b.name
+function onEnd(res: ServerResponse, ended: () => void): void {
+  res.on('close', ended)
 }
 
-/** @param gone what still runs ends by the timer that it returns, if any */
-function onDisconnect(res: ServerResponse, sink: HttpAnswer, gone: () => Timer | null): void {
-  res.on('close', () => {
-    if (!sink.over) sink.abandon(gone())
-  })
+const IN_FLIGHT = Symbol('stateless requests in flight')
+
+/** What one connection has in flight: a client may send its next request before the answer to the last. */
+function inFlightOn({ socket }: IncomingMessage): { size: number } {
+  const marked = socket as { [IN_FLIGHT]?: { size: number } }
+  marked[IN_FLIGHT] ??= { size: 0 }
+  return marked[IN_FLIGHT]
 }

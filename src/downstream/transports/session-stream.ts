@@ -1,45 +1,45 @@
 import type { ServerResponse } from 'node:http'
-import { type Bytes, LIMITS } from '../../model/index.js'
-import { SSE_KEEPALIVE } from '../../wire/index.js'
-import type { KeepAlive } from './keep-alive.js'
+import type { Bytes } from '../../model/index.js'
+import { encodeEvent, SSE_KEEPALIVE } from '../../wire/index.js'
+import type { AnswerRoom } from './http-answer.js'
+import { EVENT_STREAM } from './http-request.js'
+import { Outflow } from './outflow.js'
 
 /** The GET stream of a legacy session: notifications that belong to no request. */
 export class SessionStream {
   readonly startedAt = 0
   slot = -1
   #over = false
+  readonly #out: Outflow
 
   constructor(
-    private readonly res: ServerResponse,
-    private readonly keepAlive: KeepAlive,
+    res: ServerResponse,
+    private readonly room: AnswerRoom,
     private readonly closed: () => void,
   ) {
-    res.writeHead(200, {
-      'content-type': 'text/event-stream',
-      'cache-control': 'no-cache',
-      'x-accel-buffering': 'no',
-    })
+    this.#out = new Outflow(res, room.buffers)
+    res.writeHead(200, EVENT_STREAM)
     res.flushHeaders()
-    res.on('close', () => this.close())
-    keepAlive.add(this)
+    res.on('close', () => {
+      this.#out.dispose()
+      this.close()
+    })
+    room.keepAlive.add(this)
   }
 
-  write(event: Bytes): void {
-    if (this.#over) return
-    // A client that does not read is cut off, not buffered for; it can come back and list again.
-    if (this.res.writableLength > LIMITS.clientBufferBytes) this.res.destroy()
-    else this.res.write(event)
+  send(message: Bytes, slot: string | null): void {
+    this.#out.write(encodeEvent(message), slot)
   }
 
   stayAlive(): void {
-    if (this.res.writableLength === 0) this.write(SSE_KEEPALIVE)
+    if (this.#out.isClear()) this.#out.write(SSE_KEEPALIVE, 'alive')
   }
 
   close(): void {
     if (this.#over) return
     this.#over = true
-    this.keepAlive.remove(this)
-    this.res.end()
+    this.room.keepAlive.remove(this)
+    this.#out.end()
     this.closed()
   }
 }

@@ -24,8 +24,13 @@ import { asError, encodeFailure, rpcError, sameId, stopping, tooMany } from '../
 import { beginSession, LegacyServer } from '../legacy-server.js'
 import type { LegacySession } from '../legacy-session.js'
 import { ModernServer } from '../modern-server.js'
+import { Pace } from '../pace.js'
+import { type LoadView, NO_LOAD, shed } from '../shedder.js'
 import type { AnswerSink } from '../sink.js'
 import { BatchSink } from './batch-sink.js'
+import { BUFFER_BOUNDS, type BufferBounds, ClientBuffers } from './client-buffers.js'
+import type { FaceOptions } from './http.js'
+import { Outflow } from './outflow.js'
 
 export interface StdioFace {
   /** Resolves when the client has closed its end, its pipe broke, or `close` was called. */
@@ -38,8 +43,10 @@ export function createStdioFace(
   core: GatewayCore,
   host: Host,
   streams: { readonly input: Readable; readonly output: Writable },
+  options: FaceOptions = {},
 ): StdioFace {
-  return new LineFace(core, host, streams.input, streams.output)
+  const { load = NO_LOAD, bounds = BUFFER_BOUNDS } = options
+  return new LineFace(core, host, streams.input, streams.output, load, bounds)
 }
 
 const ALL: Scope = { kind: 'all' }
@@ -50,6 +57,9 @@ class LineFace implements StdioFace {
   readonly closed: Promise<void>
   readonly #legacy: LegacyServer
   readonly #modern: ModernServer
+  readonly #pace: Pace
+  readonly #buffers: ClientBuffers
+  readonly #out: Outflow
   readonly #running = new Map<JsonRpcId, RunningCall>()
   #session: LegacySession | null = null
   #over = false
@@ -59,10 +69,19 @@ class LineFace implements StdioFace {
     private readonly core: GatewayCore,
     private readonly host: Host,
     private readonly input: Readable,
-    private readonly output: Writable,
+    output: Writable,
+    private readonly load: LoadView,
+    bounds: BufferBounds,
   ) {
-    this.#legacy = new LegacyServer(core, host.clock)
-    this.#modern = new ModernServer(core, host.clock)
+    this.#pace = new Pace(host.clock, load)
+    this.#legacy = new LegacyServer(core, this.#pace)
+    this.#modern = new ModernServer(core, this.#pace)
+    this.#buffers = new ClientBuffers(host.clock, bounds)
+    this.#out = new Outflow(output, this.#buffers, {
+      // Who does not read its answers is not asked for more requests.
+      drained: () => this.input.resume(),
+      cut: () => this.close(),
+    })
     const lines = new LineSplitter(LIMITS.bodyBytes, {
       line: bytes => this.#line(bytes),
       overflow: () => this.#refuse(-32700, `A message is larger than ${LIMITS.bodyBytes} bytes.`),
@@ -86,19 +105,30 @@ class LineFace implements StdioFace {
     if (this.#over) return
     this.#modern.close()
     this.#over = true
+    this.#pace.stop()
+    this.#buffers.stop()
     this.#session?.end('the client closed its end')
     for (const running of this.#running.values()) running.cancel('the client closed its end')
     this.#running.clear()
     this.#resolveClosed()
   }
 
+  /** An answer: it is never left out. */
   #write(message: Bytes): void {
-    if (this.#over || this.output.destroyed) return
-    this.output.write(encodeLine(message))
-    // Who does not read its answers is not asked for more requests.
-    if (this.output.writableLength <= LIMITS.clientBufferBytes || this.input.isPaused()) return
-    this.input.pause()
-    this.output.once('drain', () => this.input.resume())
+    if (this.#over) return
+    this.#out.answer(encodeLine(message))
+    this.#pauseIfBehind()
+  }
+
+  #tell(message: Bytes, slot: string | null): boolean {
+    if (this.#over) return false
+    const taken = this.#out.write(encodeLine(message), slot)
+    this.#pauseIfBehind()
+    return taken
+  }
+
+  #pauseIfBehind(): void {
+    if (this.#out.bytes > LIMITS.clientBufferBytes && !this.input.isPaused()) this.input.pause()
   }
 
   #refuse(code: number, message: string, id: Bytes | null = null): void {
@@ -109,11 +139,7 @@ class LineFace implements StdioFace {
   #sink(ended: () => void = () => undefined): AnswerSink {
     let over = false
     return {
-      interim: (message, droppable) => {
-        if (over) return false
-        if (!droppable || this.output.writableLength <= LIMITS.clientBufferBytes) this.#write(message)
-        return true
-      },
+      interim: (message, slot) => !over && this.#tell(message, slot),
       final: message => {
         if (over) return
         over = true
@@ -166,10 +192,10 @@ class LineFace implements StdioFace {
   }
 
   /** Both eras share the ids of the one stream. */
-  #fault({ id }: Envelope): GatewayError | null {
+  #fault({ id, method }: Envelope): GatewayError | null {
     if (id === null || this.#running.has(id) || this.#session?.running.has(id)) return sameId()
     const inFlight = this.#running.size + (this.#session?.running.size ?? 0)
-    return inFlight >= LIMITS.inFlightPerClient ? tooMany() : null
+    return inFlight >= LIMITS.inFlightPerClient ? tooMany() : shed(this.load, method)
   }
 
   #initialize(envelope: Envelope): void {
@@ -177,7 +203,7 @@ class LineFace implements StdioFace {
     this.#session?.end('the client began a new session')
     const { session, answer } = beginSession(this.core, this.host.clock, envelope, ALL, 'stdio', PRINCIPAL)
     this.#session = session
-    session.openChannel({ send: message => this.#write(message), end: () => undefined })
+    session.openChannel({ send: (message, slot) => this.#tell(message, slot), end: () => undefined })
     this.#write(answer)
   }
 

@@ -1,0 +1,102 @@
+import {
+  describeUpstream,
+  type GatewayStatus,
+  type Load,
+  type ToolListing,
+  TransitionFeed,
+  type UpstreamStatus,
+} from '../control/index.js'
+import type { Shedder } from '../downstream/index.js'
+import type { MergedCatalog, UpstreamView } from '../model/index.js'
+import type { TransitionLog } from '../observe/index.js'
+import type { Runtime } from '../runtime/gateway.js'
+import type { Host, Timer } from '../runtime/ports.js'
+import type { Supervisor } from '../runtime/supervisor.js'
+
+/** Transitions are logged as they come; the merged lists are looked at once things have settled. */
+export function watchTransitions(runtime: Runtime, host: Host, transitions: TransitionLog): () => void {
+  let pending: Timer | null = null
+  transitions.observe(runtime.snapshot)
+  const leave = runtime.store.onCommit(snapshot => {
+    transitions.observe(snapshot)
+    pending ??= host.clock.after(1_000, () => {
+      pending = null
+      transitions.shadowed(runtime.snapshot.catalog.shadowed)
+    })
+  })
+  return () => {
+    leave()
+    pending?.cancel()
+  }
+}
+
+/** Part of the gateway's status: what it is short of, as shares of the limits, and what it does about it. */
+export interface LoadStatus {
+  /** 0 = normal, 1 = nothing new for long, 2 = no new requests, 3 = the largest streams are closed. */
+  readonly level: number
+  readonly heap: number
+  readonly loopDelayMs: number
+  /** Null where the machine does not tell. */
+  readonly fds: number | null
+}
+
+export function describeLoad({ level, pressure }: Shedder): { readonly load: LoadStatus } {
+  const { heap, loopDelayMs, fds } = pressure
+  const share = (value: number) => Math.round(value * 1_000) / 1_000
+  return {
+    load: {
+      level,
+      heap: share(heap),
+      loopDelayMs: Math.round(loopDelayMs),
+      fds: fds === null ? null : share(fds),
+    },
+  }
+}
+
+/** Which names are shadowed is found by merging all lists; no transition tells of it, so they are not merged for one. */
+const UNMERGED: MergedCatalog = {
+  listed: { tools: [], resources: [], resourceTemplates: [], prompts: [] },
+  byKey: { tools: new Map(), resources: new Map(), resourceTemplates: new Map(), prompts: new Map() },
+  shadowed: [],
+}
+
+export function feedTransitions(runtime: Runtime, host: Host): TransitionFeed {
+  const feed = new TransitionFeed(host.clock)
+  for (const view of runtime.snapshot.upstreams.values()) feed.prime(describe(runtime, host, view, UNMERGED))
+  runtime.store.onCommit(({ upstreams }, { upstreams: before }) => {
+    for (const name of before.keys()) if (!upstreams.has(name)) feed.forget(name)
+    for (const [name, view] of upstreams)
+      if (view !== before.get(name)) feed.observe(describe(runtime, host, view, UNMERGED))
+  })
+  return feed
+}
+
+export function describe(
+  runtime: Runtime,
+  host: Host,
+  view: UpstreamView,
+  catalog: MergedCatalog,
+): UpstreamStatus {
+  return describeUpstream(view, catalog, loadOf(runtime.supervisors.get(view.name)), host.clock.wallTime())
+}
+
+export function describeAll(runtime: Runtime, host: Host): GatewayStatus['upstreams'] {
+  const { upstreams, catalog } = runtime.snapshot
+  return [...upstreams.values()].map(view => describe(runtime, host, view, catalog))
+}
+
+function loadOf(supervisor: Supervisor | undefined): Load {
+  if (!supervisor) return { inFlight: 0, queued: 0, lastOkAt: null }
+  return { inFlight: supervisor.inFlight, queued: supervisor.admission.queued, lastOkAt: supervisor.lastOkAt }
+}
+
+export async function listTools(runtime: Runtime): Promise<ToolListing> {
+  const scope = { kind: 'all' } as const
+  const page = await runtime.list('tools', scope, null)
+  const { listed } = runtime.snapshot.catalog
+  return {
+    servers: [...runtime.snapshot.upstreams.keys()],
+    tools: listed.tools.map(entry => ({ server: entry.upstream, tool: runtime.render(entry) })),
+    unavailable: page.unavailable,
+  }
+}
