@@ -4,7 +4,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Readable, Writable } from 'node:stream'
 import type { ConfigReading } from './config/index.js'
-import { describeUpstream, type GatewayStatus, serveControl, type ToolListing } from './control/index.js'
+import {
+  describeUpstream,
+  type GatewayStatus,
+  type Load,
+  serveControl,
+  type ToolListing,
+} from './control/index.js'
 import { createGuard, createHttpFace, createStdioFace } from './downstream/index.js'
 import { holdProcess } from './hold.js'
 import { nodeHost } from './host/index.js'
@@ -12,6 +18,7 @@ import { GatewayError, type Snapshot } from './model/index.js'
 import { type Log, StderrTails, TransitionLog } from './observe/index.js'
 import { Runtime } from './runtime/gateway.js'
 import type { Host } from './runtime/ports.js'
+import type { Supervisor } from './runtime/supervisor.js'
 import { createRequestHandler, type Listener, openListener } from './server.js'
 import { createConnectorFactory } from './upstream/index.js'
 import { VERSION } from './version.js'
@@ -177,8 +184,13 @@ function watchTransitions(runtime: Runtime, host: Host, transitions: TransitionL
 function describeAll(runtime: Runtime, host: Host): GatewayStatus['upstreams'] {
   const { upstreams, catalog } = runtime.snapshot
   return [...upstreams.values()].map(view =>
-    describeUpstream(view, catalog, runtime.supervisors.get(view.name)?.inFlight ?? 0, host.clock.wallTime()),
+    describeUpstream(view, catalog, loadOf(runtime.supervisors.get(view.name)), host.clock.wallTime()),
   )
+}
+
+function loadOf(supervisor: Supervisor | undefined): Load {
+  if (!supervisor) return { inFlight: 0, queued: 0, lastOkAt: null }
+  return { inFlight: supervisor.inFlight, queued: supervisor.admission.queued, lastOkAt: supervisor.lastOkAt }
 }
 
 async function listTools(runtime: Runtime): Promise<ToolListing> {

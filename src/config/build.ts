@@ -1,5 +1,5 @@
 import { basename } from 'node:path'
-import type { HttpSpec, StdioSpec, Timeouts, UpstreamSpec } from '../model/index.js'
+import type { HttpSpec, StdioSpec, Supervision, Timeouts, UpstreamSpec } from '../model/index.js'
 import { parseDuration } from './durations.js'
 import type { ReadingContext } from './read.js'
 import type { HoldfastOptions, ServerEntry, ServerOptions } from './schema.js'
@@ -42,9 +42,10 @@ export function buildSpec(
     transport,
     prefix: options.prefix ?? name,
     enabled: options.enabled ?? (entry.enabled !== false && entry.disabled !== true),
-    lazy: options.lazy ?? holdfast.defaults?.lazy ?? false,
+    lazy: isLazy(options, holdfast),
     era: options.era ?? 'auto',
     timeouts: timeoutsFrom(options, holdfast, transport),
+    supervision: supervisionFrom(options, holdfast, transport),
     unavailable: options.unavailable ?? holdfast.defaults?.unavailable ?? 'keep',
     tools: options.tools ?? {},
     resources: options.resources ?? {},
@@ -108,6 +109,38 @@ function timeoutsFrom(
     total: pick('totalTimeout', 600_000),
     list,
     listTotal: list * 3,
+  }
+}
+
+function isLazy(options: ServerOptions, holdfast: HoldfastOptions): boolean {
+  return options.lazy ?? options.wake ?? holdfast.defaults?.lazy ?? false
+}
+
+/** What sleeps until first use may go back to sleep. */
+const IDLE_STOP_MS = 600_000
+
+function supervisionFrom(
+  options: ServerOptions,
+  holdfast: HoldfastOptions,
+  transport: StdioSpec | HttpSpec,
+): Supervision {
+  const defaults = holdfast.defaults ?? {}
+  const stdio = transport.kind === 'stdio'
+  const health = { ...defaults.health, ...options.health }
+  const restart = { ...defaults.restart, ...options.restart }
+  const idleStop = parseDuration(options.idleStop ?? defaults.idleStop)
+  return {
+    health: {
+      intervalMs: parseDuration(health.interval) ?? (stdio ? 60_000 : 30_000),
+      timeoutMs: parseDuration(health.timeout) ?? 5_000,
+      failures: health.failures ?? 3,
+    },
+    restart: { max: restart.max ?? (stdio ? 5 : 10), windowMs: parseDuration(restart.window) ?? 120_000 },
+    maxInFlight: options.serial ? 1 : (options.maxInFlight ?? defaults.maxInFlight ?? (stdio ? 32 : 64)),
+    trusted: options.trusted ?? false,
+    idempotent: options.idempotent ?? [],
+    idleStopMs: idleStop ?? (isLazy(options, holdfast) ? IDLE_STOP_MS : null),
+    wake: options.wake ?? false,
   }
 }
 

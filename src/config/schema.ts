@@ -47,6 +47,38 @@ const unavailable = z
   .describe('Whether a server that is down stays listed with what it last offered. Default keep.')
 const lazy = z.boolean().optional().describe('Start at first use instead of at boot. Default false.')
 
+const count = z.int().min(1)
+const health = z
+  .strictObject({
+    interval: duration
+      .optional()
+      .describe('Between checks of a quiet server. Default 60s (stdio), 30s (HTTP).'),
+    timeout: duration.optional().describe('One check. Default 5s.'),
+    failures: count.optional().describe('Failed checks in a row that make it unhealthy. Default 3.'),
+  })
+  .optional()
+  .describe('Health checks.')
+const restart = z
+  .strictObject({
+    max: count.optional().describe('Unexpected ends within the window. Default 5 (stdio), 10 (HTTP).'),
+    window: duration.optional().describe('Default 120s.'),
+  })
+  .optional()
+  .describe('When restarts become rare: one try every 5 minutes, and one when a call needs it.')
+const supervision = {
+  health,
+  restart,
+  maxInFlight: count
+    .max(10_000)
+    .optional()
+    .describe('Requests that it gets at the same time. Default 32 (stdio), 64 (HTTP).'),
+  idleStop: duration
+    .optional()
+    .describe(
+      'Stop it after this time without use; the next call starts it. Default 10m if lazy, else never.',
+    ),
+}
+
 export const serverOptions = z.strictObject({
   prefix: prefixSchema.optional(),
   enabled: z.boolean().optional().describe('false = not started and not listed. Default true.'),
@@ -60,6 +92,21 @@ export const serverOptions = z.strictObject({
     .optional()
     .describe('Protocol era; auto finds out. Default auto.'),
   ...timeouts,
+  ...supervision,
+  serial: z.boolean().optional().describe('true = one request at a time, as maxInFlight: 1. Default false.'),
+  trusted: z
+    .boolean()
+    .optional()
+    .describe('Believe its readOnlyHint and idempotentHint when a call was lost. Default false.'),
+  idempotent: patterns
+    .optional()
+    .describe('Glob patterns of tools that may run twice: a lost call is repeated once.'),
+  wake: z
+    .boolean()
+    .optional()
+    .describe(
+      'A remote that sleeps when unused: only a call wakes it, never a check; implies lazy. Default false.',
+    ),
   unavailable,
   tools: filter.optional(),
   resources: filter.optional(),
@@ -107,7 +154,7 @@ export const holdfastSchema = z.strictObject({
     .describe('Further values of the Origin header that are accepted.'),
   shutdownTimeout: duration.optional().describe('Most time that a stop may take. Default 30s.'),
   defaults: z
-    .strictObject({ ...timeouts, unavailable, lazy })
+    .strictObject({ ...timeouts, ...supervision, unavailable, lazy })
     .optional()
     .describe('Used for every server that does not say otherwise.'),
 })
@@ -118,16 +165,9 @@ export type HoldfastOptions = z.infer<typeof holdfastSchema>
 
 /** Options that the design names and that this version does not have: accepting one would be a lie. */
 export const NOT_YET: ReadonlySet<string> = new Set([
-  'idleStop',
   'isolation',
   'cacheTtl',
-  'health',
-  'restart',
-  'maxInFlight',
-  'serial',
   'exclusive',
-  'trusted',
-  'idempotent',
   'pin',
   'profiles',
   'rename',

@@ -1,6 +1,15 @@
-import { KINDS, type Kind, type LastError, type MergedCatalog, type UpstreamView } from '../model/index.js'
+import { isServing } from '../core/health/index.js'
+import {
+  type BreakerState,
+  type Health,
+  KINDS,
+  type Kind,
+  type LastError,
+  type MergedCatalog,
+  type UpstreamView,
+} from '../model/index.js'
 
-export type Health = 'healthy' | 'degraded' | 'unhealthy' | 'unknown'
+export type { Health } from '../model/index.js'
 export type Action = 'none' | 'sign_in' | 'restart' | 'fix_config' | 'approve' | 'wait'
 
 /** One upstream in `GET /api/v1/status`. Times are ISO strings. */
@@ -19,6 +28,7 @@ export interface UpstreamStatus {
   readonly reason: string | null
   readonly lastError: { readonly kind: string; readonly message: string; readonly at: string } | null
   readonly nextAttemptAt: string | null
+  readonly breaker: BreakerState
   readonly catalog: {
     readonly state: 'none' | 'live' | 'stale'
     readonly tools: number
@@ -39,6 +49,10 @@ export interface UpstreamStatus {
   readonly restarts: number
   readonly attempts: number
   readonly inFlight: number
+  /** Calls that wait for a place. */
+  readonly queued: number
+  /** When it last answered anything. */
+  readonly lastOkAt: string | null
   /** True once its first start has ended, well or not. */
   readonly settled: boolean
 }
@@ -59,10 +73,18 @@ export interface GatewayStatus {
   readonly upstreams: readonly UpstreamStatus[]
 }
 
+/** What changes with every call, and is counted beside the snapshot. */
+export interface Load {
+  readonly inFlight: number
+  readonly queued: number
+  /** Wall-clock ms. */
+  readonly lastOkAt: number | null
+}
+
 export function describeUpstream(
   view: UpstreamView,
   catalog: MergedCatalog,
-  inFlight: number,
+  load: Load,
   wallTime: number,
 ): UpstreamStatus {
   return {
@@ -70,7 +92,7 @@ export function describeUpstream(
     prefix: view.prefix,
     transport: view.transport,
     era: view.protocolVersion,
-    health: healthOf(view),
+    health: view.health,
     state: view.state,
     since: iso(view.since),
     summary: summaryOf(view, wallTime),
@@ -78,11 +100,14 @@ export function describeUpstream(
     reason: view.reason,
     lastError: describeError(view.lastError),
     nextAttemptAt: view.nextAttemptAt === null ? null : iso(view.nextAttemptAt),
+    breaker: view.breaker,
     catalog: describeCatalog(view, catalog),
     pid: view.pid,
     restarts: view.restarts,
     attempts: view.attempts,
-    inFlight,
+    inFlight: load.inFlight,
+    queued: load.queued,
+    lastOkAt: load.lastOkAt === null ? null : iso(load.lastOkAt),
     settled: view.settled,
   }
 }
@@ -93,7 +118,7 @@ function describeCatalog(view: UpstreamView, merged: MergedCatalog): UpstreamSta
     return 'fetchedAt' in known ? [known.fetchedAt] : []
   })
   return {
-    state: fetched.length === 0 ? 'none' : view.state === 'ready' || view.state === 'idle' ? 'live' : 'stale',
+    state: fetched.length === 0 ? 'none' : isServing(view) || view.state === 'idle' ? 'live' : 'stale',
     tools: count(view, 'tools'),
     resources: count(view, 'resources'),
     resourceTemplates: count(view, 'resourceTemplates'),
@@ -120,24 +145,10 @@ function failedKinds(view: UpstreamView): Record<string, string> {
   )
 }
 
-function healthOf(view: UpstreamView): Health {
-  switch (view.state) {
-    case 'ready':
-      return Object.keys(failedKinds(view)).length === 0 ? 'healthy' : 'degraded'
-    case 'starting':
-      return view.attempts > 0 ? 'unhealthy' : 'unknown'
-    case 'idle':
-    case 'disabled':
-    case 'stopped':
-    case 'draining':
-      return 'unknown'
-    default:
-      return 'unhealthy'
-  }
-}
-
 function actionOf(view: UpstreamView): Action {
   switch (view.state) {
+    case 'ready':
+      return view.health === 'unhealthy' ? 'wait' : 'none'
     case 'auth_required':
       return 'sign_in'
     case 'misconfigured':
@@ -152,13 +163,15 @@ function actionOf(view: UpstreamView): Action {
 }
 
 function summaryOf(view: UpstreamView, wallTime: number): string {
+  const next =
+    view.nextAttemptAt === null ? '' : `; next try in ${wholeSeconds(view.nextAttemptAt - wallTime)}`
   if (view.state !== 'ready') {
-    const next =
-      view.nextAttemptAt === null ? '' : `; next try in ${wholeSeconds(view.nextAttemptAt - wallTime)}`
     return `${view.name} is ${view.state.replace('_', ' ')}: ${view.reason ?? 'no reason known'}${next}.`
   }
+  if (view.reason !== null) return `${view.name} is ${view.health}: ${view.reason}${next}.`
   const failed = Object.entries(failedKinds(view))[0]
   if (failed) return `${view.name} is up, but ${failed[1]}.`
+  if (view.nextAttemptAt !== null) return `${view.name} is up and asked to be left alone${next}.`
   const counts = KINDS.map(kind => ({ kind, n: count(view, kind) })).filter(({ n }) => n > 0)
   const offers = counts.map(({ kind, n }) => `${n} ${words(kind, n)}`).join(', ')
   return `${view.name} is up${offers ? ` with ${offers}` : ''}.`

@@ -131,6 +131,12 @@ export interface ErrorDetails {
   readonly attempts?: number
   readonly elapsedMs?: number
   readonly retryAfterMs?: number
+  /** The fault is our own machine's: no descriptors, no processes, a stalled loop. It says nothing about the server. */
+  readonly local?: boolean
+  /** The credentials are good and do not suffice for this request (403). */
+  readonly forbidden?: boolean
+  /** The server does not know the session (any more); a new one cures it. */
+  readonly sessionLost?: boolean
   /** Further machine-readable facts for `data`. */
   readonly data?: Readonly<Record<string, unknown>>
   readonly cause?: unknown
@@ -162,6 +168,17 @@ export class GatewayError extends Error {
 
   get upstream(): string | undefined {
     return this.details.upstream
+  }
+
+  /** The same error with other details. */
+  with(details: Partial<ErrorDetails>): GatewayError {
+    return new GatewayError(this.code, this.message, { ...this.details, ...details })
+  }
+
+  /** The same error, naming also what went wrong before it. */
+  after(first: GatewayError): GatewayError {
+    const cause = first.details.reason ?? first.message
+    return new GatewayError(this.code, `${this.message} Before that: ${cause}.`, this.details)
   }
 
   /** The public failure record, as it stands in `_meta["dev.holdfast/failure"]` and in `error.data`. */

@@ -45,6 +45,24 @@ export const LIMITS = {
   keepAliveMs: 15_000,
   /** How long a legacy client's request goes on after it disconnected. */
   detachedMs: 60_000,
+  /** Calls that wait for one server's start, and for a place at one that has its hands full. */
+  waitersPerUpstream: 32,
+  queuePerUpstream: 64,
+  /** Milliseconds that a call waits for a place. */
+  queueMs: 5_000,
+  /** Milliseconds that a call is held while its server starts: a program, a remote. */
+  holdStdioMs: 45_000,
+  holdHttpMs: 15_000,
+  /** Calls in flight of one authenticated identity, and of all clients together. */
+  inFlightPerPrincipal: 64,
+  inFlightTotal: 1_024,
+  /** Milliseconds that a cancelled call keeps its place, so that a server which ignores cancels is not flooded. */
+  cancelGraceMs: 5_000,
+  /** Milliseconds over which a server that came back is given its full load again. */
+  slowStartMs: 10_000,
+  /** Bounds of what a server may ask for in Retry-After. */
+  retryAfterMinMs: 100,
+  retryAfterMaxMs: 5 * 60_000,
   /** Milliseconds that a list waits for upstreams which are in their very first start. */
   firstListMs: 600,
   /** Milliseconds that a call of an unknown name waits for upstreams whose catalog is unknown. */

@@ -10,6 +10,7 @@ export interface UpstreamSpec {
   /** `auto` probes; `legacy` and `modern` skip the probe; a date pins one protocol version. */
   readonly era: string
   readonly timeouts: Timeouts
+  readonly supervision: Supervision
   readonly unavailable: 'keep' | 'hide'
   readonly tools: ComponentFilter
   readonly resources: ComponentFilter
@@ -44,6 +45,27 @@ export interface Timeouts {
   /** One list request without a sign of life, and in all. */
   readonly list: number
   readonly listTotal: number
+}
+
+/** How a server is watched, brought back and shielded from too much at once. */
+export interface Supervision {
+  readonly health: {
+    readonly intervalMs: number
+    readonly timeoutMs: number
+    /** Failed checks in a row that make it unhealthy. */
+    readonly failures: number
+  }
+  /** Unexpected ends within the window that lead to quarantine. */
+  readonly restart: { readonly max: number; readonly windowMs: number }
+  readonly maxInFlight: number
+  /** What the server says about its tools (`readOnlyHint`, `idempotentHint`) may decide about a retry. */
+  readonly trusted: boolean
+  /** Glob patterns of tools that may run twice. */
+  readonly idempotent: readonly string[]
+  /** Milliseconds without use after which it is stopped until it is needed again; null = never. */
+  readonly idleStopMs: number | null
+  /** A remote that scales to zero: nothing but a call wakes it, and it may answer late and with errors at first. */
+  readonly wake: boolean
 }
 
 /** Glob patterns (`*` any run, `?` one character) over native names or URIs. Deny beats allow. */

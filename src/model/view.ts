@@ -12,6 +12,12 @@ export type LifecycleState =
   | 'draining'
   | 'stopped'
 
+/** May traffic enter? */
+export type BreakerState = 'closed' | 'open' | 'half_open'
+
+/** How a server does, whatever its lifecycle is at: `degraded` = it works, but not whole. */
+export type Health = 'healthy' | 'degraded' | 'unhealthy' | 'unknown'
+
 export interface LastError {
   readonly kind: string
   readonly message: string
@@ -26,6 +32,8 @@ export interface UpstreamView {
   /** As configured, or as found out. */
   readonly transport: 'stdio' | 'http' | 'sse' | 'in-process' | 'unknown'
   readonly state: LifecycleState
+  readonly breaker: BreakerState
+  readonly health: Health
   /** Wall-clock ms of the last change of state. */
   readonly since: number
   /** Why it is not ready, in words without the upstream's name; null when it is. */

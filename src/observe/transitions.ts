@@ -25,17 +25,20 @@ export class TransitionLog {
 
   #tell(view: UpstreamView): void {
     if (view.state === 'starting' || view.state === 'idle' || view.state === 'stopped') return
+    if (view.state === 'draining' || view.breaker === 'half_open') return
     if (view.state === 'ready' && KINDS.some(kind => view.catalog[kind].state === 'unknown')) return
-    const key = `${view.state}\0${view.reason ?? ''}`
+    const word = view.state === 'ready' ? view.health : view.state
+    const key = `${word}\0${view.reason ?? ''}`
     if (this.#told.get(view.name) === key) return
     this.#told.set(view.name, key)
-    if (view.state === 'ready') this.log({ level: 'info', upstream: view.name, message: readyMessage(view) })
+    if (view.state === 'ready' && view.reason === null)
+      this.log({ level: 'info', upstream: view.name, message: readyMessage(view) })
     else if (view.state === 'disabled') this.log({ level: 'info', upstream: view.name, message: 'disabled' })
     else
       this.log({
         level: 'warn',
         upstream: view.name,
-        message: `${view.state}: ${view.reason ?? 'no reason known'}`,
+        message: `${word}: ${view.reason ?? 'no reason known'}`,
       })
   }
 }

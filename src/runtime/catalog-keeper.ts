@@ -63,16 +63,17 @@ export class CatalogKeeper {
     })
   }
 
+  /** Fetches every kind again; resolves when each was had or given up. */
+  async refresh(): Promise<void> {
+    await Promise.all(KINDS.map(kind => this.#fetch(kind)))
+  }
+
   disconnected(): void {
     this.#connection = null
     for (const state of this.#kinds.values()) {
       state.timer?.cancel()
       state.timer = null
     }
-  }
-
-  stop(): void {
-    this.disconnected()
   }
 
   notified(method: string): void {

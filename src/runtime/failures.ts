@@ -1,4 +1,4 @@
-import { type ErrorCode, GatewayError, isGatewayError, type UpstreamView } from '../model/index.js'
+import { type ErrorCode, GatewayError, isGatewayError, LIMITS, type UpstreamView } from '../model/index.js'
 
 /** Anything that was thrown, as an error of the one family. */
 export function asGatewayError(thrown: unknown, upstream: string): GatewayError {
@@ -30,6 +30,19 @@ export function unavailable(view: UpstreamView, wallTime: number): GatewayError 
     attempts: view.attempts,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   })
+}
+
+/** Nothing was sent, because the server, or its queue, has its hands full. */
+export function busy(upstream: string, reason: string, queued: number): GatewayError {
+  const message = `${upstream} is overloaded: ${reason}${queued > 0 ? `, ${queued} more wait` : ''}. The request was not sent; try again later.`
+  return new GatewayError('OVERLOADED', message, { upstream, reason, retryAfterMs: LIMITS.queueMs })
+}
+
+/** Nothing was sent, because the server asked to be left alone. */
+export function throttled(upstream: string, leftMs: number): GatewayError {
+  const reason = `it asked to be left alone for another ${seconds(leftMs)}`
+  const message = `${upstream} is overloaded: ${reason}. The request was not sent; try again then.`
+  return new GatewayError('OVERLOADED', message, { upstream, reason, retryAfterMs: leftMs })
 }
 
 function codeOf(view: UpstreamView): ErrorCode {

@@ -1,4 +1,5 @@
 import { mergeInstructions } from '../core/catalog/index.js'
+import { isServing, Suspicion } from '../core/health/index.js'
 import { resolve } from '../core/route/index.js'
 import {
   type Bytes,
@@ -46,14 +47,15 @@ export class Runtime implements GatewayCore {
 
   constructor(private readonly options: RuntimeOptions) {
     const { host, connectors, upstreams, events } = options
-    this.#room = { clock: host.clock, store: this.store, supervisor: name => this.supervisors.get(name) }
+    this.#room = { host, store: this.store, supervisor: name => this.supervisors.get(name) }
+    const around = { host, store: this.store, events, suspicion: new Suspicion() }
     const views = new Map<string, UpstreamView>()
     for (const spec of upstreams) {
       if ('problem' in spec) {
         views.set(spec.name, misconfiguredView(spec, host.clock.wallTime()))
         continue
       }
-      const supervisor = new Supervisor(spec, connectors(spec), host, this.store, events)
+      const supervisor = new Supervisor(spec, connectors(spec), around)
       this.supervisors.set(spec.name, supervisor)
       views.set(spec.name, supervisor.view())
     }
@@ -187,9 +189,7 @@ function instructionsFor(scope: Scope, views: readonly UpstreamView[]): string {
 
 /** What a model reads in the handshake about servers that are not there. */
 function troubleIn(views: readonly UpstreamView[]): string {
-  const down = views.filter(
-    view => view.state !== 'ready' && view.state !== 'disabled' && view.state !== 'idle',
-  )
+  const down = views.filter(view => !isServing(view) && view.state !== 'disabled' && view.state !== 'idle')
   if (down.length === 0) return ''
   const lines = down.map(view => `- ${view.name}: ${view.reason ?? view.state}`)
   return `Not available at the moment:\n${lines.join('\n')}`
@@ -201,6 +201,8 @@ function misconfiguredView(spec: MisconfiguredSpec, now: number): UpstreamView {
     prefix: spec.prefix,
     transport: 'unknown',
     state: 'misconfigured',
+    breaker: 'closed',
+    health: 'unhealthy',
     since: now,
     reason: spec.problem,
     lastError: { kind: 'misconfigured', message: spec.problem, at: now },

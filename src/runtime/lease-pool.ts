@@ -41,6 +41,10 @@ export class LeasePool {
     return lease.connection ?? lease.opening.then(connection => connection ?? base)
   }
 
+  get size(): number {
+    return this.#leases.size
+  }
+
   /** Ends every session of the pool; it can be used again afterwards. */
   async close(): Promise<void> {
     this.#stop.abort()

@@ -58,7 +58,8 @@ function sameCatalogInputs(before: Views, after: Views): boolean {
   for (const [name, view] of after) {
     const old = before.get(name)
     if (!old || old.catalog !== view.catalog || old.prefix !== view.prefix) return false
-    if (old.state !== view.state && affectsListing(old, view)) return false
+    const same = old.state === view.state && old.breaker === view.breaker
+    if (!same && affectsListing(old, view)) return false
   }
   return true
 }

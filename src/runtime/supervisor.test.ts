@@ -1,6 +1,7 @@
-import { expect, test } from 'vitest'
-import { GatewayError, type UpstreamSpec } from '../model/index.js'
-import type { Connection, Connector, Host } from './ports.js'
+import { describe, expect, test } from 'vitest'
+import { Suspicion } from '../core/health/index.js'
+import { GatewayError, type Outcome, type UpstreamSpec } from '../model/index.js'
+import type { Connection, ConnectionEvents, Connector, Host, UpstreamRequest } from './ports.js'
 import { Store } from './store.js'
 import { Supervisor } from './supervisor.js'
 
@@ -13,61 +14,273 @@ const SPEC: UpstreamSpec = {
   lazy: false,
   era: 'auto',
   timeouts: TIMEOUTS,
+  supervision: {
+    health: { intervalMs: 30_000, timeoutMs: 5_000, failures: 3 },
+    restart: { max: 5, windowMs: 120_000 },
+    maxInFlight: 4,
+    trusted: false,
+    idempotent: [],
+    idleStopMs: null,
+    wake: false,
+  },
   unavailable: 'keep',
   tools: {},
   resources: {},
   prompts: {},
 }
 
-function connection(inFlight: number) {
-  const state = { inFlight, destroyed: 0 }
-  const fake = {
-    transport: 'http',
-    era: 'legacy',
-    protocolVersion: 'x',
-    serverInfo: null,
-    capabilities: {},
-    instructions: null,
-    pid: null,
-    get inFlight() {
-      return state.inFlight
+/** Time that moves only when told. */
+function virtualClock() {
+  let now = 0
+  let timers: { at: number; fn: () => void }[] = []
+  return {
+    now: () => now,
+    wallTime: () => now,
+    after: (ms: number, fn: () => void) => {
+      const timer = { at: now + ms, fn }
+      timers.push(timer)
+      return {
+        cancel: () => {
+          timers = timers.filter(each => each !== timer)
+        },
+      }
     },
-    request: () => ({ cancel: () => undefined }),
-    close: () => Promise.resolve(),
-    destroy: () => {
-      state.destroyed += 1
-    },
-  } as unknown as Connection
-  return { fake, state }
-}
-
-test('a server that a later call cannot reach still finishes the calls that are under way', async () => {
-  const timers: (() => void)[] = []
-  const clock = {
-    now: () => 0,
-    wallTime: () => 0,
-    after: (_ms: number, fn: () => void) => {
-      timers.push(fn)
-      return { cancel: () => undefined }
+    /** Runs what falls due, with a turn of the real loop after each. */
+    async pass(ms: number) {
+      const end = now + ms
+      for (;;) {
+        await new Promise(resolve => setImmediate(resolve))
+        const [next] = timers.filter(timer => timer.at <= end).sort((a, b) => a.at - b.at)
+        if (!next) break
+        timers = timers.filter(timer => timer !== next)
+        now = Math.max(now, next.at)
+        next.fn()
+      }
+      now = end
     },
   }
-  const first = connection(1)
-  const second = connection(0)
-  const opened = [first.fake, second.fake]
-  const connector = { open: async () => opened.shift() } as unknown as Connector
-  const host = { clock, random: { next: () => 0, token: () => '' } } as unknown as Host
-  const supervisor = new Supervisor(SPEC, connector, host, new Store(), {
-    stderr: () => undefined,
-    warning: () => undefined,
+}
+
+type Answer = (request: UpstreamRequest) => Outcome | null
+
+/** A server whose answers the test decides; `null` = none. */
+function world(kind: 'stdio' | 'http', answer: Answer, part: Partial<UpstreamSpec> = {}) {
+  const clock = virtualClock()
+  const asked: string[] = []
+  const opened: { events: ConnectionEvents; destroyed: boolean; closed: boolean }[] = []
+  const behaviour = { answer, open: (): GatewayError | null => null }
+  const connector: Connector = {
+    open: async events => {
+      const refusal = behaviour.open()
+      if (refusal) throw refusal
+      const state = { events, destroyed: false, closed: false }
+      opened.push(state)
+      return {
+        transport: kind,
+        era: 'legacy',
+        protocolVersion: 'x',
+        serverInfo: null,
+        capabilities: { tools: {} },
+        instructions: null,
+        pid: opened.length,
+        inFlight: 0,
+        request: request => {
+          asked.push(request.method)
+          const outcome = behaviour.answer(request)
+          if (outcome) queueMicrotask(() => request.settle(outcome))
+          return { cancel: () => queueMicrotask(() => request.settle({ kind: 'cancelled' })) }
+        },
+        close: async () => {
+          state.closed = true
+        },
+        destroy: () => {
+          state.destroyed = true
+        },
+      } satisfies Connection
+    },
+  }
+  const host = { clock, random: { next: () => 0.5, token: () => '' } } as unknown as Host
+  const store = new Store()
+  const events = { stderr: () => undefined, warning: () => undefined }
+  const transport: UpstreamSpec['transport'] =
+    kind === 'stdio' ? { kind, command: 'x', args: [], env: {} } : SPEC.transport
+  const spec = { ...SPEC, transport, ...part }
+  const supervisor = new Supervisor(spec, connector, { host, store, events, suspicion: new Suspicion() })
+  return { supervisor, clock, asked, opened, behaviour }
+}
+
+const OK: Outcome = {
+  kind: 'answered',
+  reply: { result: Buffer.from('{"tools":[]}') },
+  era: 'legacy',
+  upstream: 'a',
+}
+const lost = (reason: string) =>
+  new GatewayError('OUTCOME_UNKNOWN', reason, { upstream: 'a', reason, phase: 'unknown' })
+const failed = (reason: string): Outcome => ({ kind: 'unknown', error: lost(reason) })
+
+describe('health checks', () => {
+  test('ask a quiet server once an interval, and a busy one never', async () => {
+    const { supervisor, clock, asked, opened } = world('http', () => OK)
+    supervisor.boot()
+    await clock.pass(0)
+    await clock.pass(100_000)
+    expect(asked.filter(method => method === 'ping')).toHaveLength(3)
+    const connection = supervisor.connection as Connection
+    for (let i = 0; i < 10; i += 1) {
+      await clock.pass(10_000)
+      supervisor.record(OK, connection)
+    }
+    expect(asked.filter(method => method === 'ping')).toHaveLength(3)
+    expect(opened).toHaveLength(1)
   })
-  supervisor.boot()
-  await expect.poll(() => supervisor.connection).toBe(first.fake)
-  supervisor.reportUnreachable(first.fake, new GatewayError('UPSTREAM_UNAVAILABLE', 'refused'))
-  expect(supervisor.connection).toBeNull()
-  for (const timer of timers.splice(0)) timer()
-  expect(first.state.destroyed).toBe(0)
-  await expect.poll(() => supervisor.connection).toBe(second.fake)
-  first.state.inFlight = 0
-  for (const timer of timers.splice(0)) timer()
-  expect(first.state.destroyed).toBe(1)
+
+  test('make a remote unhealthy at the third failure, and well again at the first answer', async () => {
+    const { supervisor, clock, behaviour, opened } = world('http', () => OK)
+    supervisor.boot()
+    await clock.pass(0)
+    behaviour.answer = () => failed('HTTP 500 from POST /mcp')
+    await clock.pass(29_000)
+    expect(supervisor.view().health).toBe('healthy')
+    await clock.pass(6_000)
+    expect(supervisor.view()).toMatchObject({
+      state: 'ready',
+      health: 'unhealthy',
+      reason: 'HTTP 500 from POST /mcp',
+    })
+    behaviour.answer = () => OK
+    await clock.pass(5_000)
+    expect(supervisor.view()).toMatchObject({ health: 'healthy', reason: null, breaker: 'closed' })
+    expect(opened).toHaveLength(1)
+  })
+
+  test('end a program that does not answer three of them, and start it anew', async () => {
+    const { supervisor, clock, behaviour, opened } = world('stdio', () => OK, {
+      supervision: { ...SPEC.supervision, health: { intervalMs: 60_000, timeoutMs: 5_000, failures: 3 } },
+    })
+    supervisor.boot()
+    await clock.pass(0)
+    behaviour.answer = ({ method }) => (method === 'ping' ? null : OK)
+    await clock.pass(90_000)
+    expect(opened[0]).toMatchObject({ destroyed: true })
+    expect(supervisor.connection?.pid).toBe(2)
+    expect(supervisor.view().lastError?.message).toContain('hung: 3 health checks')
+  })
+
+  test('take a late answer for slowness, not for death', async () => {
+    const { supervisor, clock, behaviour } = world('http', () => OK)
+    supervisor.boot()
+    await clock.pass(0)
+    behaviour.answer = request => {
+      clock.after(12_000, () => request.settle(OK))
+      return null
+    }
+    await clock.pass(300_000)
+    expect(supervisor.view()).toMatchObject({ state: 'ready', health: 'degraded', breaker: 'closed' })
+    behaviour.answer = () => OK
+    await clock.pass(100_000)
+    expect(supervisor.view().health).toBe('healthy')
+  })
+
+  test('never overrule a wanted sign-in, and never hammer its server', async () => {
+    const { supervisor, clock, behaviour, asked, opened } = world('http', () => OK)
+    supervisor.boot()
+    await clock.pass(0)
+    const error = new GatewayError('SIGN_IN_REQUIRED', 'x', { reason: 'HTTP 401', phase: 'rejected' })
+    supervisor.record({ kind: 'rejected', error }, supervisor.connection as Connection)
+    expect(supervisor.view()).toMatchObject({ state: 'auth_required', reason: 'HTTP 401' })
+    const before = asked.length
+    await clock.pass(3_600_000)
+    expect(supervisor.demand()).toBe(false)
+    expect(supervisor.view().state).toBe('auth_required')
+    expect([asked.length, opened.length]).toEqual([before, 1])
+    behaviour.answer = () => OK
+    await supervisor.restart()
+    await clock.pass(0)
+    expect(supervisor.view().state).toBe('ready')
+  })
+})
+
+describe('the breaker', () => {
+  test('opens at the fifth failure in a row; one trial at a time closes it, shared by all who wait', async () => {
+    const { supervisor, clock, behaviour, asked } = world('http', () => OK)
+    supervisor.boot()
+    await clock.pass(0)
+    const connection = supervisor.connection as Connection
+    behaviour.answer = () => null
+    for (let i = 0; i < 5; i += 1) supervisor.record(failed('reset'), connection)
+    expect(supervisor.view()).toMatchObject({ state: 'ready', breaker: 'open', health: 'unhealthy' })
+    expect(supervisor.view().nextAttemptAt).toBeGreaterThan(0)
+    expect(supervisor.watch.demand()).toBeNull()
+    await clock.pass(1_000)
+    expect(supervisor.view().breaker).toBe('half_open')
+    expect(supervisor.watch.demand()).toBeNull()
+    behaviour.answer = () => OK
+    await clock.pass(12_000)
+    expect(supervisor.view()).toMatchObject({ breaker: 'closed', health: 'healthy' })
+    expect(asked.filter(method => method === 'tools/list').length).toBeGreaterThan(1)
+  })
+
+  test('lets a call shorten the wait after five seconds, never within what the server asked for', async () => {
+    const { supervisor, clock, behaviour } = world('http', () => OK)
+    supervisor.boot()
+    await clock.pass(0)
+    const connection = supervisor.connection as Connection
+    behaviour.answer = () => failed('still down')
+    for (let i = 0; i < 5; i += 1) supervisor.record(failed('down'), connection)
+    await clock.pass(120_000)
+    behaviour.answer = () => OK
+    while (supervisor.view().breaker !== 'open') await clock.pass(100)
+    const throttled = lost('HTTP 503').with({ retryAfterMs: 30_000 })
+    supervisor.record({ kind: 'unknown', error: throttled }, connection)
+    await clock.pass(6_000)
+    expect(supervisor.watch.demand()).toBeNull()
+  })
+})
+
+describe('a person', () => {
+  test('disables a server, whose connection ends, and enables it again', async () => {
+    const { supervisor, clock, opened } = world('stdio', () => OK)
+    supervisor.boot()
+    await clock.pass(0)
+    await supervisor.disable()
+    expect(supervisor.view()).toMatchObject({ state: 'disabled', nextAttemptAt: null })
+    expect(opened[0]?.closed).toBe(true)
+    expect(supervisor.demand()).toBe(false)
+    supervisor.enable()
+    await clock.pass(0)
+    expect(supervisor.view().state).toBe('ready')
+  })
+
+  test('brings a server out of quarantine', async () => {
+    const { supervisor, clock, behaviour } = world('stdio', () => OK)
+    behaviour.open = () => lost('exited with code 1')
+    supervisor.boot()
+    await clock.pass(60_000)
+    expect(supervisor.view()).toMatchObject({ state: 'quarantined', reason: 'exited with code 1' })
+    behaviour.open = () => null
+    await supervisor.restart()
+    await clock.pass(0)
+    expect(supervisor.view().state).toBe('ready')
+  })
+})
+
+test('a server that nobody uses is stopped after its idle time, keeps its catalog, and is started by the next demand', async () => {
+  const { supervisor, clock, opened } = world('stdio', () => OK, {
+    lazy: true,
+    supervision: { ...SPEC.supervision, idleStopMs: 600_000 },
+  })
+  supervisor.demand()
+  await clock.pass(0)
+  expect(supervisor.view().state).toBe('ready')
+  await clock.pass(300_000)
+  supervisor.record(OK, supervisor.connection as Connection)
+  await clock.pass(599_000)
+  expect(supervisor.view().state).toBe('ready')
+  await clock.pass(2_000)
+  expect(supervisor.view()).toMatchObject({ state: 'idle', catalog: { tools: { state: 'live' } } })
+  expect(opened[0]?.closed).toBe(true)
+  supervisor.demand()
+  await clock.pass(0)
+  expect(supervisor.view().state).toBe('ready')
 })

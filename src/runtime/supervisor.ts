@@ -1,7 +1,8 @@
+import type { Suspicion } from '../core/health/index.js'
+import { RetryBudget } from '../core/retry/index.js'
 import {
   type BackoffPolicy,
   DEFAULT_BACKOFF,
-  type Fault,
   INITIAL,
   type Supervised,
   type SuperviseEffect,
@@ -15,49 +16,77 @@ import {
   EMPTY_CATALOG,
   GatewayError,
   type LastError,
+  type Outcome,
   type UpstreamSpec,
   type UpstreamView,
 } from '../model/index.js'
+import { Admission } from './admission.js'
 import { CatalogKeeper } from './catalog-keeper.js'
 import { asGatewayError, reasonOf } from './failures.js'
+import { HealthWatch } from './health-watch.js'
 import { LeasePool } from './lease-pool.js'
-import type { Connection, ConnectionEvents, Connector, Host, Timer } from './ports.js'
+import type { Connection, ConnectionEvents, Connector, Host, Timer, UpstreamActions } from './ports.js'
 import type { Store } from './store.js'
+import { faultOf, viewOf } from './supervised-view.js'
 
 const NO_CAPABILITIES: Bytes = Buffer.from('{}')
-const RETIRE_POLL_MS = 1_000
 
 export interface SupervisorEvents {
   stderr(upstream: string, line: string): void
   warning(upstream: string, message: string): void
 }
 
-/** Drives one upstream: feeds the machine, runs its effects, and tells the store what everybody may know. */
-export class Supervisor {
+/** What the supervisors of one gateway share. */
+export interface Neighbourhood {
+  readonly host: Host
+  readonly store: Store
+  readonly events: SupervisorEvents
+  readonly suspicion: Suspicion
+}
+
+/** Drives one upstream: feeds the machines, runs their effects, and tells the store what everybody may know. */
+export class Supervisor implements UpstreamActions {
+  readonly admission: Admission
+  readonly budget = new RetryBudget()
+  readonly watch: HealthWatch
+  /** Calls that wait for it to start. */
+  waiting = 0
   #machine: Supervised = INITIAL
   #connection: Connection | null = null
-  /** On its way out: a second signal must still find it. */
+  /** On its way out: the next start waits for it, and a second signal must still find it. */
   #closing: Connection | null = null
-  /** Lost for new calls, with calls still under way. */
-  readonly #retired = new Set<Connection>()
+  #closed: Promise<void> = Promise.resolve()
   #timer: Timer | null = null
+  #idleTimer: Timer | null = null
   #opening: AbortController | null = null
+  #openAttempt: Promise<void> = Promise.resolve()
   #lastError: LastError | null = null
   #nextAttemptAt: number | null = null
   #since: number
   #settled = false
+  #lastUsedAt = 0
+  readonly #policy: BackoffPolicy
+  readonly #host: Host
   readonly #catalog: CatalogKeeper
   readonly #leases: LeasePool
 
   constructor(
     readonly spec: UpstreamSpec,
     private readonly connector: Connector,
-    private readonly host: Host,
-    private readonly store: Store,
-    private readonly events: SupervisorEvents,
-    private readonly policy: BackoffPolicy = DEFAULT_BACKOFF,
+    private readonly around: Neighbourhood,
+    policy: BackoffPolicy = DEFAULT_BACKOFF,
   ) {
+    const { host, events } = around
+    this.#host = host
+    this.#policy = { ...policy, budget: spec.supervision.restart }
     this.#since = host.clock.wallTime()
+    this.admission = new Admission(spec.supervision.maxInFlight, host.clock)
+    this.watch = new HealthWatch(spec, host, {
+      changed: () => this.#turn(),
+      recovered: () => this.#recover(),
+      unwell: error => this.#unwell(error),
+      unauthorized: error => this.#lose(this.#machine.epoch, error),
+    })
     this.#catalog = new CatalogKeeper(spec, host.clock, {
       changed: () => this.#commit(),
       warning: message => events.warning(spec.name, message),
@@ -80,7 +109,14 @@ export class Supervisor {
   }
 
   get inFlight(): number {
-    return this.#connection?.inFlight ?? 0
+    return this.admission.inFlight
+  }
+
+  /** Wall-clock ms of its last answer; null before the first. */
+  get lastOkAt(): number | null {
+    const { clock } = this.#host
+    const at = this.watch.lastOkAt
+    return Number.isFinite(at) ? clock.wallTime() - (clock.now() - at) : null
   }
 
   /** The connection that suits a caller; a promise where it has to be opened first. */
@@ -100,60 +136,66 @@ export class Supervisor {
     return this.#machine.epoch !== epoch
   }
 
-  /** A call could not even reach the server: nothing new is sent there. What is under way may still be answered. */
-  reportUnreachable(connection: Connection, error: GatewayError): void {
-    if (connection !== this.#connection) return
-    this.#retired.add(connection)
-    this.#lose(this.#machine.epoch, error)
-    this.#retire(connection, error)
+  /** A request ended, in whatever way. @param base the shared connection at the time that it was sent */
+  record(outcome: Outcome, base: Connection): void {
+    this.#lastUsedAt = this.#host.clock.now()
+    this.watch.record(outcome, base)
   }
 
-  #retire(connection: Connection, error: GatewayError): void {
-    if (connection.inFlight > 0 && this.#retired.has(connection)) {
-      this.host.clock.after(RETIRE_POLL_MS, () => this.#retire(connection, error))
-      return
-    }
-    this.#retired.delete(connection)
-    connection.destroy(error)
+  // ---- what a person may ask for --------------------------------------------------------------------------
+
+  async restart(): Promise<void> {
+    this.#feed({ kind: 'restarted' })
+    await this.#closed
   }
 
-  #dismissRetired(error: GatewayError): void {
-    for (const connection of this.#retired) connection.destroy(error)
-    this.#retired.clear()
+  enable(): void {
+    this.#feed({ kind: 'enabled' })
+  }
+
+  async disable(): Promise<void> {
+    this.#feed({ kind: 'disabled' })
+    await this.#closed
+    await this.#openAttempt
+  }
+
+  refresh(): Promise<void> {
+    return this.#catalog.refresh()
   }
 
   /** Resolves when nothing of the upstream is left. */
   async stop(): Promise<void> {
-    const connection = this.#connection
-    this.#closing = connection
     this.#feed({ kind: 'stopped' })
-    this.#catalog.stop()
-    this.#dismissRetired(stopping(this.spec.name))
-    await Promise.all([connection?.close(), this.#leases.close()])
+    this.#idleTimer?.cancel()
+    await this.#closed
     await this.#openAttempt
+    this.#feed({ kind: 'gone' })
   }
 
   /** Ends it at once: no ladder, no farewell. */
   kill(): void {
     const connection = this.#connection ?? this.#closing
     this.#feed({ kind: 'stopped' })
-    this.#catalog.stop()
+    this.#idleTimer?.cancel()
     connection?.destroy(stopping(this.spec.name))
-    this.#dismissRetired(stopping(this.spec.name))
     this.#leases.destroy(stopping(this.spec.name))
   }
 
-  #openAttempt: Promise<void> = Promise.resolve()
+  // ---- the lifecycle --------------------------------------------------------------------------------------
 
   #feed(event: SuperviseEvent): void {
     const before = this.#machine
-    const { next, effects } = step(before, event, this.host.clock.now(), this.host.random.next(), this.policy)
+    const { clock, random } = this.#host
+    const { next, effects } = step(before, event, clock.now(), random.next(), this.#policy)
     this.#machine = next
     for (const effect of effects) this.#run(effect)
-    if (next.state.kind !== before.state.kind || next.state !== before.state) {
-      if (next.state.kind !== before.state.kind) this.#since = this.host.clock.wallTime()
-      this.#commit()
-    }
+    if (next.state !== before.state) this.#turn(next.state.kind !== before.state.kind)
+  }
+
+  /** Something that people see changed. */
+  #turn(fresh = true): void {
+    if (fresh) this.#since = this.#host.clock.wallTime()
+    this.#commit()
   }
 
   #run(effect: SuperviseEffect): void {
@@ -163,8 +205,8 @@ export class Supervisor {
         return
       case 'arm-timer':
         this.#timer?.cancel()
-        this.#nextAttemptAt = this.host.clock.wallTime() + effect.delayMs
-        this.#timer = this.host.clock.after(effect.delayMs, () =>
+        this.#nextAttemptAt = this.#host.clock.wallTime() + effect.delayMs
+        this.#timer = this.#host.clock.after(effect.delayMs, () =>
           this.#feed({ kind: 'timer-fired', epoch: effect.epoch }),
         )
         return
@@ -174,21 +216,20 @@ export class Supervisor {
         this.#nextAttemptAt = null
         return
       case 'fetch-lists':
-        if (this.#connection) this.#catalog.connected(this.#connection, () => this.#settle())
-        return
+        return this.#welcome()
       case 'close':
-        this.#opening?.abort()
-        this.#connection = null
-        return
+        return this.#close()
     }
   }
 
   async #open(epoch: number): Promise<void> {
     const opening = new AbortController()
     this.#opening = opening
+    const closed = this.#closed
     try {
       // A later turn: the state `starting` is committed before the first effect is seen.
-      await Promise.resolve()
+      await closed
+      if (opening.signal.aborted) return
       const connection = await this.connector.open(this.#listen(epoch), opening.signal, NO_CAPABILITIES)
       if (opening.signal.aborted) {
         await connection.close()
@@ -200,9 +241,39 @@ export class Supervisor {
       if (opening.signal.aborted) return
       const error = asGatewayError(thrown, this.spec.name)
       this.#remember(error)
-      this.#feed({ kind: 'open-failed', epoch, fault: faultOf(error) })
+      const counts = this.spec.transport.kind === 'stdio'
+      this.#feed({ kind: 'open-failed', epoch, fault: faultOf(error, counts, this.#isOurs()) })
       this.#settle()
     }
+  }
+
+  #welcome(): void {
+    const connection = this.#connection
+    if (!connection) return
+    this.around.suspicion.recovered(this.spec.name)
+    this.watch.connected(connection)
+    this.#catalog.connected(connection, () => this.#settle())
+    this.#lastUsedAt = this.#host.clock.now()
+    this.#armIdleStop()
+  }
+
+  #close(): void {
+    this.#opening?.abort()
+    const connection = this.#connection
+    this.#connection = null
+    this.#closing = connection
+    this.#parted()
+    const leases = this.#leases.close()
+    this.#closed = Promise.allSettled([this.#closed, connection?.close(), leases]).then(() => {
+      if (this.#closing === connection) this.#closing = null
+    })
+  }
+
+  /** Whatever hung on the connection that is no more. */
+  #parted(): void {
+    this.#idleTimer?.cancel()
+    this.watch.disconnected()
+    this.#catalog.disconnected()
   }
 
   #listen(epoch: number): ConnectionEvents {
@@ -214,22 +285,71 @@ export class Supervisor {
       notification: method => {
         if (current()) this.#catalog.notified(method)
       },
-      violation: what => this.events.warning(this.spec.name, what),
-      stderr: line => this.events.stderr(this.spec.name, line),
+      violation: what => this.around.events.warning(this.spec.name, what),
+      stderr: line => this.around.events.stderr(this.spec.name, line),
     }
   }
 
   #lose(epoch: number, error: GatewayError): void {
+    if (this.#machine.state.kind !== 'ready' || epoch !== this.#machine.epoch) return
+    const connection = this.#connection
     this.#connection = null
+    this.#parted()
     this.#leases.destroy(error)
-    this.#catalog.disconnected()
+    connection?.destroy(error)
     this.#remember(error)
-    this.#feed({ kind: 'closed', epoch, fault: faultOf(error) })
+    // A session that a server forgot is no failure of its own; it becomes one when it happens again at once.
+    const counts = error.details.sessionLost !== true || this.#machine.failures > 0
+    this.#feed({ kind: 'closed', epoch, fault: faultOf(error, counts, this.#isOurs()) })
     this.#settle()
   }
 
+  #isOurs(): boolean {
+    const { suspicion, store, host } = this.around
+    const now = host.clock.now()
+    suspicion.failed(this.spec.name, now)
+    let total = 0
+    for (const { state } of store.current.upstreams.values()) {
+      if (state !== 'disabled' && state !== 'misconfigured' && state !== 'idle') total += 1
+    }
+    return suspicion.isOurs(now, total)
+  }
+
+  // ---- health ---------------------------------------------------------------------------------------------
+
+  /** A hung program is ended and started anew; a remote is left to its breaker. */
+  #unwell(error: GatewayError): void {
+    const connection = this.#connection
+    if (connection?.transport === 'stdio' && this.admission.inFlight === 0) {
+      this.#lose(this.#machine.epoch, hung(error, this.spec.supervision.health.failures))
+    }
+  }
+
+  #recover(): void {
+    this.admission.ramp()
+    this.around.suspicion.recovered(this.spec.name)
+    void this.#catalog.refresh()
+    this.#turn()
+  }
+
+  #armIdleStop(): void {
+    const { idleStopMs } = this.spec.supervision
+    if (idleStopMs === null) return
+    this.#idleTimer?.cancel()
+    const left = this.#lastUsedAt + idleStopMs - this.#host.clock.now()
+    this.#idleTimer = this.#host.clock.after(Math.max(left, 10), () => {
+      const idle = this.#lastUsedAt + idleStopMs <= this.#host.clock.now()
+      const busy = this.admission.inFlight > 0 || this.admission.queued > 0 || this.#leases.size > 0
+      if (idle && !busy) return this.#feed({ kind: 'idled' })
+      if (busy) this.#lastUsedAt = this.#host.clock.now()
+      this.#armIdleStop()
+    })
+  }
+
+  // ---- what everybody may know ----------------------------------------------------------------------------
+
   #remember(error: GatewayError): void {
-    this.#lastError = { kind: error.kind, message: reasonOf(error), at: this.host.clock.wallTime() }
+    this.#lastError = { kind: error.kind, message: reasonOf(error), at: this.#host.clock.wallTime() }
   }
 
   #settle(): void {
@@ -239,56 +359,41 @@ export class Supervisor {
   }
 
   #commit(): void {
-    this.store.commitView(this.view())
+    this.around.store.commitView(this.view())
   }
 
   view(): UpstreamView {
-    const { state, failures, restarts, lastFault } = this.#machine
-    const connection = this.#connection
-    return {
-      name: this.spec.name,
-      prefix: this.spec.prefix,
-      transport: connection?.transport ?? configuredTransport(this.spec),
-      state: state.kind,
+    return viewOf({
+      spec: this.spec,
+      machine: this.#machine,
+      breaker: this.watch.breaker,
+      unwell: this.watch.isUnwell,
+      slow: this.watch.isSlow,
+      trouble: this.watch.reason,
+      connection: this.#connection,
+      previous: this.around.store.current.upstreams.get(this.spec.name),
       since: this.#since,
-      reason: reasonFor(state, lastFault),
       lastError: this.#lastError,
-      nextAttemptAt: this.#nextAttemptAt,
-      attempts: failures,
-      restarts,
-      pid: connection?.pid ?? null,
-      protocolVersion: connection?.protocolVersion ?? this.#previous()?.protocolVersion ?? null,
-      serverInfo: connection?.serverInfo ?? this.#previous()?.serverInfo ?? null,
-      instructions: connection?.instructions ?? this.#previous()?.instructions ?? null,
-      settled: this.#settled || (this.spec.lazy && state.kind === 'idle'),
-      unavailable: this.spec.unavailable,
+      nextAttemptAt: this.#nextAttemptAt ?? this.#nextTrialAt(),
+      settled: this.#settled,
       catalog: this.#catalog?.current ?? EMPTY_CATALOG,
-    }
+    })
   }
 
-  /** What was learned in an earlier handshake stays true until the next one says otherwise. */
-  #previous(): UpstreamView | undefined {
-    return this.store.current.upstreams.get(this.spec.name)
+  #nextTrialAt(): number | null {
+    const { breaker, closedUntil } = this.watch
+    const { clock } = this.#host
+    const now = clock.now()
+    const until = Math.max(breaker.kind === 'open' ? breaker.until : 0, closedUntil)
+    return until > now ? clock.wallTime() + until - now : null
   }
 }
 
-function reasonFor(state: SuperviseState, lastFault: Fault | null): string | null {
-  switch (state.kind) {
-    case 'ready':
-      return null
-    case 'backoff':
-    case 'misconfigured':
-    case 'auth_required':
-      return state.fault.reason
-    case 'starting':
-      return lastFault ? `starting again after: ${lastFault.reason}` : 'still starting'
-    case 'idle':
-      return 'not started yet: it is lazy and nobody has used it'
-    case 'disabled':
-      return 'disabled in the configuration'
-    case 'stopped':
-      return 'the gateway is stopping'
-  }
+function hung(error: GatewayError, checks: number): GatewayError {
+  const reason = `hung: ${checks} health checks in a row failed (${reasonOf(error)})`
+  const upstream = error.details.upstream ?? ''
+  const message = `${upstream}: ${reason}. The request may or may not have run; check before repeating it.`
+  return new GatewayError('OUTCOME_UNKNOWN', message, { upstream, reason, phase: 'unknown' })
 }
 
 function stopping(upstream: string): GatewayError {
@@ -298,15 +403,4 @@ function stopping(upstream: string): GatewayError {
     reason,
     phase: 'unknown',
   })
-}
-
-function faultOf(error: GatewayError): Fault {
-  const reason = reasonOf(error)
-  if (error.kind === 'misconfigured' || error.kind === 'auth_required') return { class: error.kind, reason }
-  return { class: 'outage', reason }
-}
-
-function configuredTransport(spec: UpstreamSpec): UpstreamView['transport'] {
-  if (spec.transport.kind === 'auto') return 'http'
-  return spec.transport.kind
 }

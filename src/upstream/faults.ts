@@ -11,6 +11,8 @@ export function errorFrom(upstream: string, fault: TransportFault, hasCredential
     reason,
     cause: fault,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    ...(fault.status === 403 ? { forbidden: true } : {}),
+    ...(fault.reason === 'session-lost' ? { sessionLost: true } : {}),
   })
 }
 

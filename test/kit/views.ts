@@ -11,6 +11,8 @@ export function view(name: string, part: Partial<UpstreamView> = {}): UpstreamVi
     prefix: name,
     transport: 'stdio',
     state: 'ready',
+    breaker: 'closed',
+    health: 'healthy',
     since: 0,
     reason: null,
     lastError: null,

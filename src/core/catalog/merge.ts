@@ -7,6 +7,7 @@ import {
   type Shadowed,
   type UpstreamView,
 } from '../../model/index.js'
+import { isServing } from '../health/index.js'
 import { publicName } from './names.js'
 import { publicUri } from './uris.js'
 
@@ -39,7 +40,7 @@ function freeze(merged: MergedCatalog): MergedCatalog {
 /** One that is not listed keeps its names: nobody else's tool may run in its place while it is away. */
 function isListed(view: UpstreamView): boolean {
   if (view.state === 'misconfigured') return false
-  return view.unavailable !== 'hide' || view.state === 'ready'
+  return view.unavailable !== 'hide' || isServing(view)
 }
 
 function claim(

@@ -1,4 +1,5 @@
 import type { Kind, Scope, Snapshot, UpstreamView } from '../../model/index.js'
+import { isServing } from '../health/index.js'
 
 /** A server whose part of a list is missing, old, or could not be had. */
 export interface Missing {
@@ -25,7 +26,7 @@ function judge(view: UpstreamView, kind: Kind): Missing | null {
   const catalog = view.catalog[kind]
   if (catalog.state === 'absent') return null
   const listed = 'items' in catalog && catalog.items.length > 0 && view.unavailable !== 'hide'
-  if (view.state === 'ready') {
+  if (isServing(view)) {
     if (catalog.state === 'failed') return { view, kind, stale: catalog.items.length > 0 }
     return catalog.state === 'unknown' ? { view, stale: false } : null
   }

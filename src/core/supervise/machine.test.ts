@@ -46,7 +46,7 @@ describe('an upstream', () => {
       current = step(failed.next, { kind: 'timer-fired', epoch: failed.next.epoch }, 0, 0, POLICY).next
       expect(current.state.kind).toBe('starting')
     }
-    expect(delays.slice(0, 4).map(delay => Math.round(delay / 1000))).toEqual([1, 2, 4, 8])
+    expect(delays.slice(0, 4).map(delay => Math.round(delay / 1000))).toEqual([1, 2, 4, 5])
     expect(Math.max(...delays)).toBeLessThanOrEqual(POLICY.capMs)
   })
 
@@ -72,13 +72,24 @@ describe('an upstream', () => {
     expect(kind).toBe('backoff')
   })
 
-  test.each(['misconfigured', 'auth_required'] as const)('that is %s is not hammered', faultClass => {
-    const { kind, current } = drive(
+  test('that is misconfigured is tried rarely, and on demand', () => {
+    const failing: [number, SuperviseEvent][] = [
       [0, { kind: 'boot' }],
-      [10, { kind: 'open-failed', epoch: 1, fault: { class: faultClass, reason: 'x' } }],
-    )
-    expect(kind).toBe(faultClass)
-    expect('until' in current.state && current.state.until).toBe(10 + POLICY.slowMs)
+      [10, { kind: 'open-failed', epoch: 1, fault: { class: 'misconfigured', reason: 'x' } }],
+    ]
+    const { current } = drive(...failing)
+    expect(current.state).toMatchObject({ kind: 'misconfigured', until: 10 + POLICY.slowMs })
+    expect(drive(...failing, [POLICY.demandAfterMs, { kind: 'demanded' }]).kind).toBe('starting')
+  })
+
+  test('that wants a sign-in waits for a person: no timer, no demand', () => {
+    const failing: [number, SuperviseEvent][] = [
+      [0, { kind: 'boot' }],
+      [10, { kind: 'open-failed', epoch: 1, fault: { class: 'auth_required', reason: 'x' } }],
+    ]
+    expect(drive(...failing).effects.at(-1)).toBe('disarm-timer')
+    expect(drive(...failing, [1e9, { kind: 'demanded' }]).kind).toBe('auth_required')
+    expect(drive(...failing, [1e9, { kind: 'restarted' }]).kind).toBe('starting')
   })
 
   test('in backoff is tried on demand, once the last try is old enough', () => {
@@ -121,10 +132,11 @@ describe('an upstream', () => {
           [0, { kind: 'stopped' }],
           ...events.map((event, i) => [i, event] as [number, SuperviseEvent]),
         )
-        expect(stopped.kind).toBe('stopped')
+        expect(stopped.kind).toBe('draining')
+        expect(step(stopped.current, { kind: 'gone' }, 1, 0, POLICY).next.state.kind).toBe('stopped')
         let disabled: Supervised = { ...INITIAL, state: { kind: 'disabled' } }
         for (const event of events) disabled = step(disabled, event, 1, 0, POLICY).next
-        expect(disabled.state.kind).toBe('disabled')
+        expect(['disabled', 'stopped']).toContain(disabled.state.kind)
       }),
     )
   })
@@ -156,6 +168,201 @@ describe('an upstream', () => {
       }),
     )
   })
+})
+
+const ENDS = { ...OUTAGE, counts: true }
+
+/** Starts, dies, and so on; `lived` ms after each handshake. */
+function crash(times: number, lived: number, fault = ENDS, from: Supervised = INITIAL) {
+  let current = from
+  let now = 0
+  const kinds: string[] = []
+  const feed = (event: SuperviseEvent) => {
+    current = step(current, event, now, 0.5, POLICY).next
+  }
+  for (let i = 0; i < times; i += 1) {
+    if (current.state.kind === 'idle') feed({ kind: 'boot' })
+    if ('until' in current.state) {
+      now = current.state.until
+      feed({ kind: 'timer-fired', epoch: current.epoch })
+    }
+    feed({ kind: 'opened', epoch: current.epoch })
+    now += lived
+    feed({ kind: 'closed', epoch: current.epoch, fault })
+    kinds.push(current.state.kind)
+  }
+  return { current, kinds, now, delay: 'until' in current.state ? current.state.until - now : 0 }
+}
+
+describe('a crash loop', () => {
+  test('ends in quarantine at the fifth end within two minutes, and is tried every five minutes for ever', () => {
+    const { kinds, delay } = crash(12, 10)
+    expect(kinds.slice(0, 5)).toEqual(['starting', 'backoff', 'backoff', 'backoff', 'quarantined'])
+    expect(kinds.slice(5)).toEqual(Array(7).fill('quarantined'))
+    expect(delay).toBe(POLICY.quarantineMs)
+  })
+
+  test('is not one where the ends lie far apart, do not count, or are our own fault', () => {
+    expect(crash(20, 61_000).kinds).not.toContain('quarantined')
+    expect(crash(20, 10, OUTAGE as typeof ENDS).kinds).not.toContain('quarantined')
+    expect(crash(20, 10, { ...ENDS, local: true } as typeof ENDS).kinds).not.toContain('quarantined')
+  })
+
+  test('is forgiven after a healthy run, and by a person', () => {
+    const { current, now } = crash(6, 10)
+    const due = 'until' in current.state ? current.state.until : 0
+    let ready = step(current, { kind: 'timer-fired', epoch: current.epoch }, due, 0.5, POLICY).next
+    ready = step(ready, { kind: 'opened', epoch: ready.epoch }, due, 0.5, POLICY).next
+    const end = (at: number) =>
+      step(ready, { kind: 'closed', epoch: ready.epoch, fault: ENDS }, at, 0.5, POLICY).next.state.kind
+    expect(end(due + POLICY.resetAfterMs - 1)).toBe('quarantined')
+    expect(end(due + POLICY.resetAfterMs)).toBe('starting')
+    expect(step(current, { kind: 'restarted' }, now, 0.5, POLICY).next).toMatchObject({
+      state: { kind: 'starting' },
+      failures: 0,
+      condemned: false,
+    })
+  })
+
+  test('in quarantine lets a call try after fifteen seconds', () => {
+    const { current, now } = crash(6, 10)
+    const tried = 'triedAt' in current.state ? current.state.triedAt : now
+    const demand = (at: number) => step(current, { kind: 'demanded' }, at, 0.5, POLICY).next.state.kind
+    expect(demand(tried + POLICY.quarantineDemandMs - 1)).toBe('quarantined')
+    expect(demand(tried + POLICY.quarantineDemandMs)).toBe('starting')
+  })
+})
+
+describe('what a server or a person asks for', () => {
+  const fail = (fault: typeof OUTAGE & { retryAfterMs?: number }) =>
+    drive([0, { kind: 'boot' }], [0, { kind: 'open-failed', epoch: 1, fault }]).current
+
+  test('Retry-After holds off timer and demand', () => {
+    const held = fail({ ...OUTAGE, retryAfterMs: 30_000 })
+    expect(held.state).toMatchObject({ kind: 'backoff', until: 30_000 })
+    expect(step(held, { kind: 'demanded' }, 29_999, 0, POLICY).next).toBe(held)
+    expect(step(held, { kind: 'demanded' }, 30_000, 0, POLICY).next.state.kind).toBe('starting')
+  })
+
+  test('an idle server is put to sleep, and only while it is ready', () => {
+    const ready = drive([0, { kind: 'boot' }], [1, { kind: 'opened', epoch: 1 }]).current
+    const asleep = step(ready, { kind: 'idled' }, 2, 0, POLICY)
+    expect([asleep.next.state.kind, ...asleep.effects.map(effect => effect.kind)]).toEqual([
+      'idle',
+      'disarm-timer',
+      'close',
+    ])
+    expect(step(asleep.next, { kind: 'idled' }, 3, 0, POLICY).next).toBe(asleep.next)
+    expect(step(asleep.next, { kind: 'closed', epoch: 1, fault: OUTAGE }, 3, 0, POLICY).next).toBe(
+      asleep.next,
+    )
+    expect(step(asleep.next, { kind: 'demanded' }, 3, 0, POLICY).next.state.kind).toBe('starting')
+  })
+
+  test('a disabled server hears only that it is enabled, or that all ends', () => {
+    const ready = drive([0, { kind: 'boot' }], [1, { kind: 'opened', epoch: 1 }]).current
+    const off = step(ready, { kind: 'disabled' }, 2, 0, POLICY)
+    expect(off.effects.map(effect => effect.kind)).toEqual(['disarm-timer', 'close'])
+    for (const kind of ['boot', 'demanded', 'restarted', 'idled', 'disabled'] as const)
+      expect(step(off.next, { kind }, 3, 0, POLICY).next).toBe(off.next)
+    expect(step(off.next, { kind: 'enabled' }, 3, 0, POLICY).next.state.kind).toBe('starting')
+    expect(step(off.next, { kind: 'stopped' }, 3, 0, POLICY).next.state.kind).toBe('stopped')
+  })
+})
+
+/** Every pair that does something; all others leave the very same object. */
+const TABLE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  idle: {
+    boot: 'starting',
+    demanded: 'starting',
+    restarted: 'starting',
+    disabled: 'disabled',
+    stopped: 'draining',
+  },
+  starting: {
+    opened: 'ready',
+    'open-failed': 'backoff',
+    restarted: 'starting',
+    disabled: 'disabled',
+    stopped: 'draining',
+  },
+  ready: {
+    closed: 'starting',
+    restarted: 'starting',
+    idled: 'idle',
+    disabled: 'disabled',
+    stopped: 'draining',
+  },
+  backoff: {
+    demanded: 'starting',
+    'timer-fired': 'starting',
+    restarted: 'starting',
+    disabled: 'disabled',
+    stopped: 'draining',
+  },
+  misconfigured: {
+    demanded: 'starting',
+    'timer-fired': 'starting',
+    restarted: 'starting',
+    disabled: 'disabled',
+    stopped: 'draining',
+  },
+  quarantined: {
+    demanded: 'starting',
+    'timer-fired': 'starting',
+    restarted: 'starting',
+    disabled: 'disabled',
+    stopped: 'draining',
+  },
+  auth_required: { restarted: 'starting', disabled: 'disabled', stopped: 'draining' },
+  disabled: { enabled: 'starting', stopped: 'stopped' },
+  draining: { gone: 'stopped' },
+  stopped: {},
+}
+
+describe('the table of transitions', () => {
+  const waiting = { fault: OUTAGE, until: 50, triedAt: 0, notBefore: 0 }
+  const states: Record<string, Supervised['state']> = {
+    idle: { kind: 'idle' },
+    starting: { kind: 'starting', startedAt: 0 },
+    ready: { kind: 'ready', readyAt: 0 },
+    backoff: { kind: 'backoff', ...waiting },
+    misconfigured: { kind: 'misconfigured', ...waiting },
+    quarantined: { kind: 'quarantined', ...waiting },
+    auth_required: { kind: 'auth_required', fault: OUTAGE, triedAt: 0 },
+    disabled: { kind: 'disabled' },
+    draining: { kind: 'draining' },
+    stopped: { kind: 'stopped' },
+  }
+  const events: readonly SuperviseEvent[] = [
+    { kind: 'boot' },
+    { kind: 'demanded' },
+    { kind: 'opened', epoch: 7 },
+    { kind: 'open-failed', epoch: 7, fault: OUTAGE },
+    { kind: 'closed', epoch: 7, fault: OUTAGE },
+    { kind: 'timer-fired', epoch: 7 },
+    { kind: 'restarted' },
+    { kind: 'enabled' },
+    { kind: 'disabled' },
+    { kind: 'idled' },
+    { kind: 'stopped' },
+    { kind: 'gone' },
+  ]
+
+  for (const [name, state] of Object.entries(states)) {
+    test(`of ${name} is whole: what is not in it changes nothing`, () => {
+      const current: Supervised = { ...INITIAL, epoch: 7, state }
+      for (const event of events) {
+        const { next, effects } = step(current, event, 1e6, 0.5, POLICY)
+        const expected = TABLE[name]?.[event.kind]
+        if (expected === undefined) {
+          expect([event.kind, next === current, effects]).toEqual([event.kind, true, []])
+        } else expect([event.kind, next.state.kind]).toEqual([event.kind, expected])
+        if ('epoch' in event)
+          expect(step(current, { ...event, epoch: 6 }, 1e6, 0.5, POLICY).next).toBe(current)
+      }
+    })
+  }
 })
 
 describe('a backoff delay', () => {

@@ -1,5 +1,4 @@
-import type { BackoffPolicy } from './backoff.js'
-import { backoffDelay } from './backoff.js'
+import { type BackoffPolicy, backoffDelay, quarantineDelay } from './backoff.js'
 
 /** Why a connection could not be opened or was lost, as far as the next step depends on it. */
 export type FaultClass = 'outage' | 'misconfigured' | 'auth_required'
@@ -8,6 +7,20 @@ export interface Fault {
   readonly class: FaultClass
   /** In words, without the server's name. */
   readonly reason: string
+  /** The fault may be our own machine's (no descriptors, a stalled loop, everything failing at once). */
+  readonly local?: boolean
+  /** It counts as one of the unexpected ends that lead to quarantine. */
+  readonly counts?: boolean
+  /** The server asked to be left alone for so many milliseconds. */
+  readonly retryAfterMs?: number
+}
+
+interface Waiting {
+  readonly fault: Fault
+  readonly until: number
+  readonly triedAt: number
+  /** Not even a call may trigger a try earlier. */
+  readonly notBefore: number
 }
 
 /** Where one upstream is in its life. `epoch` numbers the attempts; events of older attempts are dropped. */
@@ -16,19 +29,10 @@ export type SuperviseState =
   | { readonly kind: 'idle' }
   | { readonly kind: 'starting'; readonly startedAt: number }
   | { readonly kind: 'ready'; readonly readyAt: number }
-  | { readonly kind: 'backoff'; readonly fault: Fault; readonly until: number; readonly triedAt: number }
-  | {
-      readonly kind: 'misconfigured'
-      readonly fault: Fault
-      readonly until: number
-      readonly triedAt: number
-    }
-  | {
-      readonly kind: 'auth_required'
-      readonly fault: Fault
-      readonly until: number
-      readonly triedAt: number
-    }
+  | ({ readonly kind: 'backoff' | 'misconfigured' | 'quarantined' } & Waiting)
+  /** Waits for a person, not for a time. */
+  | { readonly kind: 'auth_required'; readonly fault: Fault; readonly triedAt: number }
+  | { readonly kind: 'draining' }
   | { readonly kind: 'stopped' }
 
 export interface Supervised {
@@ -36,6 +40,13 @@ export interface Supervised {
   readonly epoch: number
   /** Failed starts and early deaths in a row. */
   readonly failures: number
+  /** Times of the unexpected ends that count against the crash budget. */
+  readonly ends: readonly number[]
+  /** When the present run of failures began; null while there is none. */
+  readonly outageSince: number | null
+  readonly lastDelayMs: number
+  /** The budget was spent: tries are rare until a healthy run or a person forgives it. */
+  readonly condemned: boolean
   /** Starts after the first successful one. */
   readonly restarts: number
   readonly everReady: boolean
@@ -51,13 +62,22 @@ export type SuperviseEvent =
   | { readonly kind: 'open-failed'; readonly epoch: number; readonly fault: Fault }
   | { readonly kind: 'closed'; readonly epoch: number; readonly fault: Fault }
   | { readonly kind: 'timer-fired'; readonly epoch: number }
+  /** A person wants it started anew. */
+  | { readonly kind: 'restarted' }
+  | { readonly kind: 'enabled' }
+  | { readonly kind: 'disabled' }
+  /** Nobody used it for long enough. */
+  | { readonly kind: 'idled' }
   | { readonly kind: 'stopped' }
+  /** Nothing of it is left. */
+  | { readonly kind: 'gone' }
 
 export type SuperviseEffect =
   | { readonly kind: 'open'; readonly epoch: number }
   | { readonly kind: 'arm-timer'; readonly epoch: number; readonly delayMs: number }
   | { readonly kind: 'disarm-timer' }
   | { readonly kind: 'fetch-lists'; readonly epoch: number }
+  /** Ends an attempt or a connection; a later `open` waits until nothing of it is left. */
   | { readonly kind: 'close' }
 
 export interface Step {
@@ -69,9 +89,22 @@ export const INITIAL: Supervised = {
   state: { kind: 'idle' },
   epoch: 0,
   failures: 0,
+  ends: [],
+  outageSince: null,
+  lastDelayMs: 0,
+  condemned: false,
   restarts: 0,
   everReady: false,
   lastFault: null,
+}
+
+/** What every transition may look at. */
+interface Moment {
+  /** Monotonic ms. */
+  readonly now: number
+  /** Uniform in [0, 1), for the jitter. */
+  readonly random: number
+  readonly policy: BackoffPolicy
 }
 
 /**
@@ -86,37 +119,87 @@ export function step(
   random: number,
   policy: BackoffPolicy,
 ): Step {
+  const moment = { now, random, policy }
+  switch (current.state.kind) {
+    case 'stopped':
+      return ignore(current)
+    case 'draining':
+      return event.kind === 'gone' ? settle(current, { kind: 'stopped' }) : ignore(current)
+    case 'disabled':
+      if (event.kind === 'enabled') return start(forgive(current), now)
+      return event.kind === 'stopped' ? settle(current, { kind: 'stopped' }) : ignore(current)
+    default:
+      return isForeign(current, event) ? ignore(current) : stepLiving(current, event, moment)
+  }
+}
+
+/** An event of an attempt of the past. */
+function isForeign(current: Supervised, event: SuperviseEvent): boolean {
+  return 'epoch' in event && event.epoch !== current.epoch
+}
+
+function stepLiving(current: Supervised, event: SuperviseEvent, moment: Moment): Step {
   const { state } = current
-  if (state.kind === 'stopped' || state.kind === 'disabled') return ignore(current)
+  const { now } = moment
   switch (event.kind) {
     case 'boot':
       return state.kind === 'idle' ? start(current, now) : ignore(current)
     case 'demanded':
-      return onDemand(current, now, policy)
+      return onDemand(current, moment)
     case 'opened':
-      return state.kind === 'starting' && event.epoch === current.epoch
-        ? becomeReady(current, now)
-        : ignore(current)
+      return state.kind === 'starting' ? becomeReady(current, now) : ignore(current)
     case 'open-failed':
-      return state.kind === 'starting' && event.epoch === current.epoch
-        ? fail(current, event.fault, state.startedAt, now, random, policy)
-        : ignore(current)
+      return state.kind === 'starting' ? fail(current, event.fault, state.startedAt, moment) : ignore(current)
     case 'closed':
-      return state.kind === 'ready' && event.epoch === current.epoch
-        ? onClosed(current, event.fault, state.readyAt, now, random, policy)
-        : ignore(current)
+      return state.kind === 'ready' ? onClosed(current, event.fault, state.readyAt, moment) : ignore(current)
     case 'timer-fired':
-      return 'until' in state && event.epoch === current.epoch ? start(current, now) : ignore(current)
+      return 'until' in state ? start(current, now) : ignore(current)
+    default:
+      return onOrder(current, event.kind, now)
+  }
+}
+
+/** What people and the idle rule ask for. */
+function onOrder(current: Supervised, order: SuperviseEvent['kind'], now: number): Step {
+  const ended = { ...forgive(current), epoch: current.epoch + 1 }
+  switch (order) {
+    case 'restarted': {
+      const begun = start(forgive(current), now)
+      return { next: begun.next, effects: [{ kind: 'close' }, ...begun.effects] }
+    }
+    case 'disabled':
+      return leave(ended, { kind: 'disabled' })
+    case 'idled':
+      return current.state.kind === 'ready' ? leave(ended, { kind: 'idle' }) : ignore(current)
     case 'stopped':
-      return {
-        next: { ...current, state: { kind: 'stopped' }, epoch: current.epoch + 1 },
-        effects: [{ kind: 'disarm-timer' }, { kind: 'close' }],
-      }
+      return leave({ ...current, epoch: current.epoch + 1 }, { kind: 'draining' })
+    default:
+      return ignore(current)
   }
 }
 
 function ignore(current: Supervised): Step {
   return { next: current, effects: [] }
+}
+
+function settle(current: Supervised, state: SuperviseState): Step {
+  return { next: { ...current, state, epoch: current.epoch + 1 }, effects: [] }
+}
+
+function leave(current: Supervised, state: SuperviseState): Step {
+  return { next: { ...current, state }, effects: [{ kind: 'disarm-timer' }, { kind: 'close' }] }
+}
+
+function forgive(current: Supervised): Supervised {
+  return {
+    ...current,
+    failures: 0,
+    ends: [],
+    outageSince: null,
+    lastDelayMs: 0,
+    condemned: false,
+    lastFault: null,
+  }
 }
 
 function start(current: Supervised, now: number): Step {
@@ -127,11 +210,12 @@ function start(current: Supervised, now: number): Step {
   }
 }
 
-function onDemand(current: Supervised, now: number, policy: BackoffPolicy): Step {
+function onDemand(current: Supervised, { now, policy }: Moment): Step {
   const { state } = current
   if (state.kind === 'idle') return start(current, now)
-  if ('triedAt' in state && now - state.triedAt >= policy.demandAfterMs) return start(current, now)
-  return ignore(current)
+  if (!('until' in state) || now < state.notBefore) return ignore(current)
+  const after = state.kind === 'quarantined' ? policy.quarantineDemandMs : policy.demandAfterMs
+  return now - state.triedAt >= after ? start(current, now) : ignore(current)
 }
 
 function becomeReady(current: Supervised, now: number): Step {
@@ -147,37 +231,61 @@ function becomeReady(current: Supervised, now: number): Step {
   }
 }
 
-function fail(
-  current: Supervised,
-  fault: Fault,
-  triedAt: number,
-  now: number,
-  random: number,
-  policy: BackoffPolicy,
-): Step {
-  const failures = current.failures + 1
-  const slow = fault.class !== 'outage'
-  const delayMs = slow ? policy.slowMs : backoffDelay(policy, failures, random)
-  const kind = fault.class === 'outage' ? 'backoff' : fault.class
+/** What one more failure leaves behind, before it is decided what follows. */
+function charge(current: Supervised, fault: Fault, { now, policy }: Moment): Supervised {
+  const recent = current.ends.filter(at => now - at < policy.budget.windowMs)
+  const ends = fault.counts && !fault.local ? [...recent, now] : recent
   return {
-    next: { ...current, failures, lastFault: fault, state: { kind, fault, triedAt, until: now + delayMs } },
-    effects: [{ kind: 'arm-timer', epoch: current.epoch, delayMs }],
+    ...current,
+    failures: current.failures + 1,
+    ends,
+    condemned: current.condemned || ends.length >= policy.budget.max,
+    outageSince: current.outageSince ?? now,
+    lastFault: fault,
   }
 }
 
-/** The first restart after a healthy run comes at once; a connection that keeps dying early backs off. */
-function onClosed(
-  current: Supervised,
-  fault: Fault,
-  readyAt: number,
-  now: number,
-  random: number,
-  policy: BackoffPolicy,
-): Step {
-  const lived = now - readyAt
-  const before = lived >= policy.resetAfterMs ? 0 : current.failures
-  if (before === 0 && fault.class === 'outage') {
-    return start({ ...current, failures: 1, lastFault: fault }, now)
+function fail(current: Supervised, fault: Fault, triedAt: number, moment: Moment): Step {
+  const charged = charge(current, fault, moment)
+  if (fault.class === 'auth_required') {
+    return {
+      next: { ...charged, state: { kind: 'auth_required', fault, triedAt } },
+      effects: [{ kind: 'disarm-timer' }],
+    }
   }
-  return fail({ ...current, failures: before }, fault, readyAt, now, random, policy)
+  const { kind, delayMs: wanted } = sentence(charged, fault, moment)
+  const askedMs = fault.retryAfterMs ?? 0
+  const delayMs = Math.max(wanted, askedMs)
+  const { now } = moment
+  return {
+    next: {
+      ...charged,
+      lastDelayMs: kind === 'backoff' ? delayMs : charged.lastDelayMs,
+      state: { kind, fault, triedAt, until: now + delayMs, notBefore: now + askedMs },
+    },
+    effects: [{ kind: 'arm-timer', epoch: charged.epoch, delayMs }],
+  }
+}
+
+function sentence(
+  charged: Supervised,
+  fault: Fault,
+  { now, random, policy }: Moment,
+): { kind: 'backoff' | 'misconfigured' | 'quarantined'; delayMs: number } {
+  if (fault.class === 'misconfigured') return { kind: 'misconfigured', delayMs: policy.slowMs }
+  if (charged.condemned) return { kind: 'quarantined', delayMs: quarantineDelay(policy, random) }
+  const outageMs = now - (charged.outageSince ?? now)
+  return { kind: 'backoff', delayMs: backoffDelay(policy, charged.failures, random, outageMs) }
+}
+
+/** The first restart after a healthy run comes at once; a connection that keeps dying early backs off. */
+function onClosed(current: Supervised, fault: Fault, readyAt: number, moment: Moment): Step {
+  const { now, policy } = moment
+  const healthy = now - readyAt >= Math.max(policy.resetAfterMs, 2 * current.lastDelayMs)
+  const before = healthy ? forgive(current) : current
+  const charged = charge(before, fault, moment)
+  if (before.failures > 0 || fault.class !== 'outage' || charged.condemned) {
+    return fail(before, fault, readyAt, moment)
+  }
+  return start(charged, now)
 }

@@ -14,24 +14,27 @@ export interface AttemptRequest {
   readonly upstream: string
   readonly connection: Connection
   readonly timeouts: Timeouts
+  /** Milliseconds until the caller's deadline. */
+  readonly totalMs: number
   readonly replace: ReadonlyMap<string, Bytes> | undefined
   readonly headerParams: readonly HeaderParam[] | undefined
 }
 
 /**
  * One request on one connection with its two deadlines: `request` without a sign of life, `total` in all.
- * `done` is called exactly once, unless the attempt is cancelled.
+ * `done` is called exactly once, unless the attempt is cancelled; `streamed` tells whether the server had said anything.
  */
 export function startAttempt(
   clock: Clock,
   request: AttemptRequest,
-  done: (outcome: Outcome) => void,
+  done: (outcome: Outcome, streamed: boolean) => void,
 ): RunningCall {
   const { call, connection, timeouts } = request
   const startedAt = clock.now()
-  const total = Math.min(timeouts.total, call.timeoutMs ?? timeouts.total)
+  const total = request.totalMs
   let over = false
   let lastLife = startedAt
+  let streamed = false
   let timer: Timer | null = null
   let running: RunningRequest | null = null
 
@@ -39,7 +42,7 @@ export function startAttempt(
     if (over) return
     over = true
     timer?.cancel()
-    done(outcome)
+    done(outcome, streamed)
   }
   // One timer for both deadlines, re-armed lazily: a sign of life costs only a clock reading.
   const arm = () => {
@@ -64,6 +67,7 @@ export function startAttempt(
     headerParams: request.headerParams,
     onActivity: () => {
       lastLife = clock.now()
+      streamed = true
     },
     settle: finish,
   })

@@ -9,21 +9,15 @@ import {
   type UpstreamView,
 } from '../../model/index.js'
 import { unavailable } from '../failures.js'
-import type { Clock, Connection, RunningCall, Timer } from '../ports.js'
+import type { RunningCall, Timer } from '../ports.js'
 import { renderResult } from '../rewrite.js'
-import type { Store } from '../store.js'
 import type { Supervisor } from '../supervisor.js'
-import { startAttempt } from './attempt.js'
-import { describeTarget, nativeParams, targetOf } from './target.js'
+import { Dispatch, type DispatchRoom } from './dispatch.js'
+import { describeTarget, targetOf } from './target.js'
 
-export interface CallRoom {
-  readonly clock: Clock
-  readonly store: Store
+export interface CallRoom extends DispatchRoom {
   supervisor(name: string): Supervisor | undefined
 }
-
-/** How long a caller is held while its server starts. */
-const START_HOLD_MS = 45_000
 
 /** Runs one call to its one outcome. `reply` is never called from within `startCall`, nor after `cancel`. */
 export function startCall(room: CallRoom, call: Call, reply: (outcome: Outcome) => void): RunningCall {
@@ -56,7 +50,7 @@ interface Owner {
 }
 
 class CallInFlight implements RunningCall {
-  #attempt: RunningCall | null = null
+  #dispatch: RunningCall | null = null
   #stopWaiting: (() => void) | null = null
   #over = false
   readonly #woken: string[] = []
@@ -69,7 +63,7 @@ class CallInFlight implements RunningCall {
   ) {}
 
   start(): RunningCall {
-    this.#route(this.room.clock.now() + LIMITS.resolveMs)
+    this.#route(this.room.host.clock.now() + LIMITS.resolveMs)
     return this
   }
 
@@ -77,7 +71,7 @@ class CallInFlight implements RunningCall {
     if (this.#over) return
     this.#over = true
     this.#stopWaiting?.()
-    this.#attempt?.cancel(reason)
+    this.#dispatch?.cancel(reason)
   }
 
   #finish(outcome: Outcome): void {
@@ -107,7 +101,7 @@ class CallInFlight implements RunningCall {
   /** The name may belong to a server that is still starting: look again whenever something is known anew. */
   #waitForOwner(resolution: Extract<Resolution, { kind: 'undecided' }>, resolveBy: number): void {
     for (const name of [...resolution.pending, ...resolution.unavailable]) this.#wake(name)
-    const left = resolveBy - this.room.clock.now()
+    const left = resolveBy - this.room.host.clock.now()
     const coming = resolution.pending.length > 0 || resolution.unavailable.some(name => this.#isWaking(name))
     if (!coming || left <= 0) {
       const { upstreams } = this.room.store.current
@@ -129,7 +123,7 @@ class CallInFlight implements RunningCall {
   }
 
   #unavailableErrors(views: readonly UpstreamView[]): GatewayError[] {
-    return views.map(view => unavailable(view, this.room.clock.wallTime()))
+    return views.map(view => unavailable(view, this.room.host.clock.wallTime()))
   }
 
   #waitForCommit(ms: number, then: () => void): void {
@@ -144,71 +138,19 @@ class CallInFlight implements RunningCall {
       stop()
       then()
     }
-    timer = this.room.clock.after(ms, wake)
+    timer = this.room.host.clock.after(ms, wake)
     this.#stopWaiting = stop
   }
 
   #send(owner: Owner, done: (outcome: Outcome) => void): void {
     const supervisor = this.room.supervisor(owner.upstream)
     if (!supervisor) return this.#refuse(removed(owner.upstream))
-    const connection = supervisor.connection
-    if (connection) return this.#attemptOn(supervisor, connection, owner, done)
-    this.#wake(owner.upstream)
-    this.#waitForStart(supervisor, owner, done, this.room.clock.now() + START_HOLD_MS)
-  }
-
-  #waitForStart(supervisor: Supervisor, owner: Owner, done: (outcome: Outcome) => void, until: number): void {
-    const view = supervisor.view()
-    const left = until - this.room.clock.now()
-    const worthIt = view.state === 'starting' && (view.attempts <= 1 || this.#isWaking(view.name))
-    if (!worthIt || left <= 0) {
-      const error = unavailable(view, this.room.clock.wallTime())
-      queueMicrotask(() => {
-        if (!this.#over) done({ kind: 'never-sent', error })
-      })
-      return
-    }
-    this.#waitForCommit(left, () => {
-      const connection = supervisor.connection
-      if (connection) this.#attemptOn(supervisor, connection, owner, done)
-      else this.#waitForStart(supervisor, owner, done, until)
-    })
-  }
-
-  #attemptOn(supervisor: Supervisor, base: Connection, owner: Owner, done: (outcome: Outcome) => void): void {
-    const suited = supervisor.connectionFor(base, this.call.context)
-    if (!(suited instanceof Promise)) return this.#attemptWith(supervisor, suited, owner, done)
-    void suited.then(connection => {
-      if (!this.#over) this.#attemptWith(supervisor, connection, owner, done)
-    })
-  }
-
-  #attemptWith(
-    supervisor: Supervisor,
-    connection: Connection,
-    owner: Owner,
-    done: (outcome: Outcome) => void,
-  ): void {
     const { call, target } = this
     const prefix = this.#prefixOf(supervisor)
-    this.#attempt = startAttempt(
-      this.room.clock,
-      {
-        call,
-        upstream: owner.upstream,
-        connection,
-        timeouts: supervisor.spec.timeouts,
-        replace: nativeParams(call, target, owner.native),
-        headerParams: owner.entry?.component.headerParams,
-      },
-      outcome => {
-        this.#attempt = null
-        if (outcome.kind === 'never-sent' && connection.transport !== 'stdio') {
-          supervisor.reportUnreachable(connection, outcome.error)
-        }
-        done(mapNames(call.method, outcome, prefix))
-      },
-    )
+    const request = { call, target, native: owner.native, entry: owner.entry }
+    this.#dispatch = new Dispatch(this.room, supervisor, request, outcome =>
+      done(mapNames(call.method, outcome, prefix)),
+    ).start()
   }
 
   /** One server under its own names has no prefix to put anywhere. */

@@ -1,0 +1,94 @@
+import { type Breaker, verdictOf } from '../core/health/index.js'
+import type { Fault, Supervised, SuperviseState } from '../core/supervise/index.js'
+import type { GatewayError, LastError, UpstreamCatalog, UpstreamSpec, UpstreamView } from '../model/index.js'
+import { reasonOf } from './failures.js'
+import type { Connection } from './ports.js'
+
+export interface ViewFacts {
+  readonly spec: UpstreamSpec
+  readonly machine: Supervised
+  readonly breaker: Breaker
+  readonly unwell: boolean
+  readonly slow: boolean
+  /** Why it is not well although it is connected. */
+  readonly trouble: string | null
+  readonly connection: Connection | null
+  /** What everybody knew until now: what an earlier handshake told stays true until the next one. */
+  readonly previous: UpstreamView | undefined
+  readonly since: number
+  readonly lastError: LastError | null
+  /** Wall-clock ms. */
+  readonly nextAttemptAt: number | null
+  readonly settled: boolean
+  readonly catalog: UpstreamCatalog
+}
+
+/** What everybody may know of one upstream. */
+export function viewOf(facts: ViewFacts): UpstreamView {
+  const { spec, machine, connection, previous, breaker, catalog } = facts
+  const { state, failures, restarts, lastFault } = machine
+  const attempts = state.kind === 'ready' && breaker.kind !== 'closed' ? breaker.opens : failures
+  const view = {
+    name: spec.name,
+    prefix: spec.prefix,
+    transport: connection?.transport ?? configuredTransport(spec),
+    state: state.kind,
+    breaker: breaker.kind,
+    since: facts.since,
+    reason: state.kind === 'ready' ? facts.trouble : reasonFor(state, lastFault, spec),
+    lastError: facts.lastError,
+    nextAttemptAt: facts.nextAttemptAt,
+    attempts,
+    restarts,
+    pid: connection?.pid ?? null,
+    protocolVersion: connection?.protocolVersion ?? previous?.protocolVersion ?? null,
+    serverInfo: connection?.serverInfo ?? previous?.serverInfo ?? null,
+    instructions: connection?.instructions ?? previous?.instructions ?? null,
+    settled: facts.settled || (spec.lazy && state.kind === 'idle'),
+    unavailable: spec.unavailable,
+    catalog,
+  }
+  const health = verdictOf({ ...view, unwell: facts.unwell, slow: facts.slow })
+  return { ...view, health }
+}
+
+function reasonFor(state: SuperviseState, lastFault: Fault | null, spec: UpstreamSpec): string | null {
+  switch (state.kind) {
+    case 'ready':
+      return null
+    case 'backoff':
+    case 'quarantined':
+    case 'misconfigured':
+    case 'auth_required':
+      return state.fault.reason
+    case 'starting':
+      return lastFault ? `starting again after: ${lastFault.reason}` : 'still starting'
+    case 'idle':
+      return spec.supervision.wake
+        ? 'asleep: the next call wakes it'
+        : 'not started: it is lazy and nobody uses it'
+    case 'disabled':
+      return 'disabled'
+    case 'draining':
+    case 'stopped':
+      return 'the gateway is stopping'
+  }
+}
+
+/** @param counts whether the end is one of those that lead to quarantine */
+export function faultOf(error: GatewayError, counts: boolean, ours: boolean): Fault {
+  const reason = reasonOf(error)
+  const { retryAfterMs, local } = error.details
+  if (error.kind === 'misconfigured' || error.kind === 'auth_required') return { class: error.kind, reason }
+  return {
+    class: 'outage',
+    reason,
+    counts,
+    local: local === true || ours,
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  }
+}
+
+function configuredTransport(spec: UpstreamSpec): UpstreamView['transport'] {
+  return spec.transport.kind === 'auto' ? 'http' : spec.transport.kind
+}
