@@ -24,12 +24,18 @@ export interface Trouble {
 const STDIO_STRIKES: readonly Strike[] = ['crash', 'flip-tools', 'stop-reading', 'close-input', 'close-output']
 const HTTP_STRIKES: readonly Strike[] = ['crash', 'flip-tools', 'drop-sessions', 'cut-streams']
 
+/** From the server's words to the gateway, and back with what it had sent before. */
+const ON_ITS_WAY_MS = 100
+
 /** What befalls one server, and when: drawn from the seed before the run begins. */
 export class FaultPlan implements Mood {
   readonly troubles: readonly Trouble[]
   readonly strikes: readonly { readonly at: number; readonly kind: Strike }[]
   readonly #dice: Dice
   #current: Trouble | null = null
+  /** Until then it asked to be left alone. */
+  restsUntil = 0
+  #restsFrom = 0
 
   constructor(
     private readonly world: World,
@@ -68,10 +74,29 @@ export class FaultPlan implements Mood {
     return fault
   }
 
-  /** The longest time without a break in which it could not be used. */
-  get longestOutage(): number {
-    const outages = this.troubles.filter(({ condition }) => condition !== 'well')
-    return Math.max(0, ...outages.map(({ from, to }) => to - from))
+  asksForRest(ms: number): void {
+    this.#restsFrom = this.world.now > this.restsUntil ? this.world.now : this.#restsFrom
+    this.restsUntil = Math.max(this.restsUntil, this.world.now + ms)
+  }
+
+  /** Calls that were on their way when it asked still come. */
+  called(): void {
+    const { now } = this.world
+    if (now < this.#restsFrom + ON_ITS_WAY_MS || now >= this.restsUntil) return
+    const left = Math.round(this.restsUntil - now)
+    const what = `${this.name} was called ${left} ms before the end of the rest that it asked for`
+    this.world.note({ kind: 'broken', promise: 'F37', what })
+  }
+
+  /** How long the last run of troubles took, with less than two minutes of peace in between. */
+  get lastOutageMs(): number {
+    const troubles = [
+      ...this.troubles.map(({ from, to }) => ({ from, to })),
+      ...this.strikes.map(({ at }) => ({ from: at, to: at })),
+    ].sort((a, b) => b.to - a.to)
+    let from = this.liftAt
+    for (const trouble of troubles) if (trouble.to > from - 120_000) from = Math.min(from, trouble.from)
+    return this.liftAt - from
   }
 
   #turn(trouble: Trouble | null, changed: (before: Condition, now: Condition) => void): void {

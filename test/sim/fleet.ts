@@ -16,6 +16,10 @@ export interface Member {
   readonly app: App
   readonly plan: FaultPlan
   readonly entry: Record<string, unknown>
+  /** The limit of one start. */
+  readonly startMs: number
+  /** It can tell that its lists changed. */
+  readonly tells: boolean
   /** Makes what `plan` says happen. */
   arm(): void
 }
@@ -101,6 +105,8 @@ function stdioMember({ world, programs }: Machine, dice: Dice, app: App, plan: F
   }
   return {
     entry: { command: app.name },
+    startMs: 60_000,
+    tells: true,
     arm: () =>
       plan.arm(strike, (_, now) => {
         if (now === 'down' || now === 'missing') crash()
@@ -110,7 +116,8 @@ function stdioMember({ world, programs }: Machine, dice: Dice, app: App, plan: F
 
 function httpMember({ network }: Machine, dice: Dice, app: App, plan: FaultPlan) {
   const origin = `http://${app.name}.test`
-  const server = new HttpServer(app, plan, { resumable: dice.chance(0.4), streams: dice.chance(0.7) })
+  const traits = { resumable: dice.chance(0.4), streams: dice.chance(0.7) }
+  const server = new HttpServer(app, plan, traits)
   network.sites.set(origin, server)
   const crash = () => {
     server.crash()
@@ -126,6 +133,8 @@ function httpMember({ network }: Machine, dice: Dice, app: App, plan: FaultPlan)
     }
   }
   return {
+    startMs: 20_000,
+    tells: app.era === 'modern' || traits.streams,
     entry: { url: `${origin}/mcp`, type: 'http' },
     arm: () =>
       plan.arm(strike, (before, now) => {

@@ -81,8 +81,11 @@ function set(world: World, options: RunOptions): Simulation {
 
 function noteStates(world: World, runtime: Runtime): void {
   runtime.store.onCommit(({ upstreams }, { upstreams: before }) => {
-    for (const [name, { state, reason }] of upstreams) {
-      if (before.get(name)?.state !== state) world.note({ kind: 'state', upstream: name, state, reason })
+    for (const [name, view] of upstreams) {
+      const old = before.get(name)
+      if (old?.state === view.state && old.breaker === view.breaker) continue
+      const state = view.state === 'ready' && view.breaker !== 'closed' ? `breaker ${view.breaker}` : view.state
+      world.note({ kind: 'state', upstream: name, state, reason: view.reason })
     }
   })
 }

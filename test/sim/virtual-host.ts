@@ -2,7 +2,7 @@ import type { Clock, Host, Random } from '../../src/runtime/ports.js'
 import type { Ledger } from './ledger.js'
 import { createVirtualDialer, type Network } from './virtual-dialer.js'
 import { createVirtualSpawner, type Programs } from './virtual-spawner.js'
-import type { World } from './world.js'
+import { EPOCH, type World } from './world.js'
 
 export interface Machine {
   readonly world: World
@@ -10,9 +10,6 @@ export interface Machine {
   readonly programs: Programs
   readonly network: Network
 }
-
-/** Wall time at the start of a run; any moment will do. */
-const EPOCH = Date.UTC(2026, 10, 1)
 
 /** The ports of the runtime, filled by a virtual machine. */
 export function createVirtualHost(machine: Machine): Host {

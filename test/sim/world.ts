@@ -13,6 +13,9 @@ export interface Scheduled {
   cancel(): void
 }
 
+/** Wall time at the start of a run; any moment will do. */
+export const EPOCH = Date.UTC(2026, 10, 1)
+
 const realImmediate = globalThis.setImmediate
 
 /**

@@ -28,6 +28,10 @@ export interface Mood {
   /** `mute` = runs and takes everything, answers nothing. */
   readonly condition: 'well' | 'down' | 'mute' | 'hole' | 'missing'
   faultFor(method: string, known: readonly RequestFault[]): RequestFault | null
+  /** It asked to be left alone, and gave this long. */
+  asksForRest(ms: number): void
+  /** A call arrives. */
+  called(): void
 }
 
 export interface Message {

@@ -1,5 +1,6 @@
 import type { Site, SiteAnswer, SiteRequest } from '../virtual-dialer.js'
 import { type App, type Message, type Mood, QUESTION, type RequestFault } from './app.js'
+import { EPOCH } from '../world.js'
 import { EventLog } from './event-log.js'
 import { type Lane, work } from './work.js'
 
@@ -27,6 +28,9 @@ export interface HttpTraits {
   /** Has a GET stream for notifications. */
   readonly streams: boolean
 }
+
+/** Longer ones are cut. */
+const LONGEST_REST_MS = 5 * 60_000
 
 const JSON_TYPE = { 'content-type': 'application/json' }
 const SSE_TYPE = { 'content-type': 'text/event-stream' }
@@ -95,12 +99,13 @@ export class HttpServer implements Site {
     const { app } = this
     const isFirst = message.method === 'initialize' || message.method === 'server/discover'
     if (app.era === 'legacy' && session === undefined && !isFirst) return refuse(answer, 400)
+    if (message.method === 'tools/call') this.mood.called()
     const known = session === undefined ? KNOWN : IN_SESSION
     const fault = this.mood.faultFor(message.method ?? '', known)
     if (message.method === 'subscriptions/listen' && app.era === 'modern' && fault === null)
       return this.#listen(message, answer)
     const headers: Record<string, string> = {}
-    if (message.method === 'initialize' && app.era === 'legacy' && fault === null) {
+    if (message.method === 'initialize' && app.era === 'legacy') {
       const id = `s${this.#nextSession++}`
       const capabilities = message.params?.['capabilities'] as Record<string, unknown> | undefined
       this.#sessions.set(id, capabilities?.['elicitation'] !== undefined)
@@ -176,6 +181,16 @@ export class HttpServer implements Site {
     }
   }
 
+  /** In all the forms that are seen. */
+  #retryAfter(): string {
+    const { dice, world } = this.app
+    const seconds = dice.pick([1, 2, 30, 3_000_000])
+    const form = dice.pick(['seconds', 'date', 'nonsense'] as const)
+    if (form === 'nonsense') return dice.pick(['-1', 'soon'])
+    this.mood.asksForRest(Math.min(seconds * 1_000, LONGEST_REST_MS))
+    return form === 'seconds' ? String(seconds) : new Date(EPOCH + world.now + seconds * 1_000).toUTCString()
+  }
+
   #ask(log: EventLog, respond: (accepted: boolean) => void): void {
     const id = `q${this.#nextQuestion++}`
     this.#questions.set(id, respond)
@@ -192,7 +207,7 @@ export class HttpServer implements Site {
     const { dice } = this.app
     switch (fault) {
       case 'rate':
-        return refuse(answer, 429, { 'retry-after': String(dice.pick(['1', '2', '30', '-1', 'soon', '3000000'])) })
+        return refuse(answer, 429, { 'retry-after': this.#retryAfter() })
       case 'status-before':
       case 'status-after':
         return refuse(answer, dice.pick([500, 502, 503, 504]))
