@@ -16,8 +16,9 @@ import {
   type UpstreamSpec,
   type UpstreamView,
 } from '../model/index.js'
-import { type CallRoom, startCall } from './calls/index.js'
+import { type CallRoom, refuseLater, startCall } from './calls/index.js'
 import { ChangeWatch } from './change-watch.js'
+import { Crowd } from './crowd.js'
 import { Listing } from './listing.js'
 import type { ConnectorFactory, GatewayCore, Host, ListPage, Offer, RunningCall } from './ports.js'
 import { renderEntry } from './rewrite.js'
@@ -42,7 +43,7 @@ export class Runtime implements GatewayCore {
   readonly #listing: Listing
   readonly #changes: ChangeWatch
   readonly #room: CallRoom
-  #running = 0
+  readonly #crowd = new Crowd()
   #idle: (() => void) | null = null
 
   constructor(private readonly options: RuntimeOptions) {
@@ -91,7 +92,7 @@ export class Runtime implements GatewayCore {
 
   /** Calls without an answer yet. */
   get running(): number {
-    return this.#running
+    return this.#crowd.size
   }
 
   knowsServer(name: string): boolean {
@@ -122,14 +123,16 @@ export class Runtime implements GatewayCore {
   }
 
   call(call: Call, reply: (outcome: Outcome) => void): RunningCall {
+    const { principal } = call.context
+    const refusal = this.#crowd.enter(principal)
+    if (refusal) return refuseLater(refusal, reply)
     let over = false
     const end = () => {
       if (over) return
       over = true
-      this.#running -= 1
-      if (this.#running === 0) this.#idle?.()
+      this.#crowd.leave(principal)
+      if (this.#crowd.size === 0) this.#idle?.()
     }
-    this.#running += 1
     const running = startCall(this.#room, call, outcome => {
       end()
       reply(outcome)
@@ -159,7 +162,7 @@ export class Runtime implements GatewayCore {
   /** Resolves when no call is running any more, or after `ms`. */
   drained(ms: number): Promise<void> {
     this.draining = true
-    if (this.#running === 0) return Promise.resolve()
+    if (this.#crowd.size === 0) return Promise.resolve()
     return new Promise(resolve => {
       const timer = this.options.host.clock.after(ms, resolve)
       this.#idle = () => {

@@ -24,8 +24,11 @@ import { askAlive, askForList, LATE_LIMIT_MS } from './probe.js'
 export type Finding = 'alive' | 'failed' | 'unauthorized' | 'nothing'
 
 export interface WatchEvents {
-  /** Breaker or verdict changed. */
-  changed(): void
+  /**
+   * Breaker or verdict changed.
+   * @param fresh well became unwell, or the other way round
+   */
+  changed(fresh: boolean): void
   /** It came back after an outage. */
   recovered(): void
   /** Too many checks in a row were not answered. */
@@ -141,7 +144,7 @@ export class HealthWatch {
   #foundAlive(): void {
     const was = this.isUnwell
     this.#probes = probeSucceeded(this.#probes)
-    if (was) this.events.changed()
+    if (was) this.events.changed(true)
   }
 
   #failed(reason: string): void {
@@ -173,7 +176,7 @@ export class HealthWatch {
       this.#trialTimer = this.#clock.after(delay, () => this.#due())
     }
     if (this.#breaker.kind === 'closed') this.#recovered()
-    else this.events.changed()
+    else this.events.changed(before.kind === 'closed')
   }
 
   #recovered(): void {
@@ -274,7 +277,7 @@ export class HealthWatch {
       this.#patienceMs = Math.min(LATE_LIMIT_MS, tookMs * 2)
       this.#succeeded()
       if (this.#breaker.kind !== 'closed') this.#feed({ kind: 'reset' })
-      this.events.changed()
+      this.events.changed(false)
     }
   }
 
@@ -283,7 +286,7 @@ export class HealthWatch {
       const slow = this.isSlow
       if (slow && tookMs < this.#policy.timeoutMs) this.#patienceMs = this.#policy.timeoutMs
       this.#succeeded()
-      if (slow !== this.isSlow) this.events.changed()
+      if (slow !== this.isSlow) this.events.changed(false)
       return
     }
     if (outcome.kind === 'cancelled') return
@@ -295,7 +298,7 @@ export class HealthWatch {
     this.#probes = probeFailed(this.#probes, reasonOf(error))
     this.#feed({ kind: 'failed', reason: reasonOf(error), crowded: false })
     if (!this.isUnwell) return
-    if (this.#probes.failures === this.#policy.failures) this.events.changed()
+    if (this.#probes.failures === this.#policy.failures) this.events.changed(true)
     this.events.unwell(error)
   }
 }

@@ -1,123 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { Suspicion } from '../core/health/index.js'
-import { GatewayError, type Outcome, type UpstreamSpec } from '../model/index.js'
-import type { Connection, ConnectionEvents, Connector, Host, UpstreamRequest } from './ports.js'
-import { Store } from './store.js'
-import { Supervisor } from './supervisor.js'
-
-const TIMEOUTS = { connect: 1, start: 1, request: 1, total: 1, list: 1, listTotal: 1 }
-const SPEC: UpstreamSpec = {
-  name: 'a',
-  transport: { kind: 'http', url: 'http://127.0.0.1:1/', headers: {} },
-  prefix: 'a',
-  enabled: true,
-  lazy: false,
-  era: 'auto',
-  timeouts: TIMEOUTS,
-  supervision: {
-    health: { intervalMs: 30_000, timeoutMs: 5_000, failures: 3 },
-    restart: { max: 5, windowMs: 120_000 },
-    maxInFlight: 4,
-    trusted: false,
-    idempotent: [],
-    idleStopMs: null,
-    wake: false,
-  },
-  unavailable: 'keep',
-  tools: {},
-  resources: {},
-  prompts: {},
-}
-
-/** Time that moves only when told. */
-function virtualClock() {
-  let now = 0
-  let timers: { at: number; fn: () => void }[] = []
-  return {
-    now: () => now,
-    wallTime: () => now,
-    after: (ms: number, fn: () => void) => {
-      const timer = { at: now + ms, fn }
-      timers.push(timer)
-      return {
-        cancel: () => {
-          timers = timers.filter(each => each !== timer)
-        },
-      }
-    },
-    /** Runs what falls due, with a turn of the real loop after each. */
-    async pass(ms: number) {
-      const end = now + ms
-      for (;;) {
-        await new Promise(resolve => setImmediate(resolve))
-        const [next] = timers.filter(timer => timer.at <= end).sort((a, b) => a.at - b.at)
-        if (!next) break
-        timers = timers.filter(timer => timer !== next)
-        now = Math.max(now, next.at)
-        next.fn()
-      }
-      now = end
-    },
-  }
-}
-
-type Answer = (request: UpstreamRequest) => Outcome | null
-
-/** A server whose answers the test decides; `null` = none. */
-function world(kind: 'stdio' | 'http', answer: Answer, part: Partial<UpstreamSpec> = {}) {
-  const clock = virtualClock()
-  const asked: string[] = []
-  const opened: { events: ConnectionEvents; destroyed: boolean; closed: boolean }[] = []
-  const behaviour = { answer, open: (): GatewayError | null => null }
-  const connector: Connector = {
-    open: async events => {
-      const refusal = behaviour.open()
-      if (refusal) throw refusal
-      const state = { events, destroyed: false, closed: false }
-      opened.push(state)
-      return {
-        transport: kind,
-        era: 'legacy',
-        protocolVersion: 'x',
-        serverInfo: null,
-        capabilities: { tools: {} },
-        instructions: null,
-        pid: opened.length,
-        inFlight: 0,
-        request: request => {
-          asked.push(request.method)
-          const outcome = behaviour.answer(request)
-          if (outcome) queueMicrotask(() => request.settle(outcome))
-          return { cancel: () => queueMicrotask(() => request.settle({ kind: 'cancelled' })) }
-        },
-        close: async () => {
-          state.closed = true
-        },
-        destroy: () => {
-          state.destroyed = true
-        },
-      } satisfies Connection
-    },
-  }
-  const host = { clock, random: { next: () => 0.5, token: () => '' } } as unknown as Host
-  const store = new Store()
-  const events = { stderr: () => undefined, warning: () => undefined }
-  const transport: UpstreamSpec['transport'] =
-    kind === 'stdio' ? { kind, command: 'x', args: [], env: {} } : SPEC.transport
-  const spec = { ...SPEC, transport, ...part }
-  const supervisor = new Supervisor(spec, connector, { host, store, events, suspicion: new Suspicion() })
-  return { supervisor, clock, asked, opened, behaviour }
-}
-
-const OK: Outcome = {
-  kind: 'answered',
-  reply: { result: Buffer.from('{"tools":[]}') },
-  era: 'legacy',
-  upstream: 'a',
-}
-const lost = (reason: string) =>
-  new GatewayError('OUTCOME_UNKNOWN', reason, { upstream: 'a', reason, phase: 'unknown' })
-const failed = (reason: string): Outcome => ({ kind: 'unknown', error: lost(reason) })
+import { failedWith, lost, OK, SPEC, world } from '../../test/kit/runtime-world.js'
+import { GatewayError } from '../model/index.js'
+import type { Connection } from './ports.js'
 
 describe('health checks', () => {
   test('ask a quiet server once an interval, and a busy one never', async () => {
@@ -139,7 +23,7 @@ describe('health checks', () => {
     const { supervisor, clock, behaviour, opened } = world('http', () => OK)
     supervisor.boot()
     await clock.pass(0)
-    behaviour.answer = () => failed('HTTP 500 from POST /mcp')
+    behaviour.answer = () => failedWith('HTTP 500 from POST /mcp')
     await clock.pass(29_000)
     expect(supervisor.view().health).toBe('healthy')
     await clock.pass(6_000)
@@ -208,7 +92,7 @@ describe('the breaker', () => {
     await clock.pass(0)
     const connection = supervisor.connection as Connection
     behaviour.answer = () => null
-    for (let i = 0; i < 5; i += 1) supervisor.record(failed('reset'), connection)
+    for (let i = 0; i < 5; i += 1) supervisor.record(failedWith('reset'), connection)
     expect(supervisor.view()).toMatchObject({ state: 'ready', breaker: 'open', health: 'unhealthy' })
     expect(supervisor.view().nextAttemptAt).toBeGreaterThan(0)
     expect(supervisor.watch.demand()).toBeNull()
@@ -226,8 +110,8 @@ describe('the breaker', () => {
     supervisor.boot()
     await clock.pass(0)
     const connection = supervisor.connection as Connection
-    behaviour.answer = () => failed('still down')
-    for (let i = 0; i < 5; i += 1) supervisor.record(failed('down'), connection)
+    behaviour.answer = () => failedWith('still down')
+    for (let i = 0; i < 5; i += 1) supervisor.record(failedWith('down'), connection)
     await clock.pass(120_000)
     behaviour.answer = () => OK
     while (supervisor.view().breaker !== 'open') await clock.pass(100)

@@ -3,12 +3,8 @@ import { RetryBudget } from '../core/retry/index.js'
 import {
   type BackoffPolicy,
   DEFAULT_BACKOFF,
-  INITIAL,
-  type Supervised,
-  type SuperviseEffect,
   type SuperviseEvent,
   type SuperviseState,
-  step,
 } from '../core/supervise/index.js'
 import {
   type Bytes,
@@ -23,9 +19,11 @@ import {
 import { Admission } from './admission.js'
 import { CatalogKeeper } from './catalog-keeper.js'
 import { asGatewayError, reasonOf } from './failures.js'
-import { HealthWatch } from './health-watch.js'
+import { findingOf, HealthWatch } from './health-watch.js'
+import { IdleStop } from './idle-stop.js'
 import { LeasePool } from './lease-pool.js'
-import type { Connection, ConnectionEvents, Connector, Host, Timer, UpstreamActions } from './ports.js'
+import { Lifecycle } from './lifecycle.js'
+import type { Connection, ConnectionEvents, Connector, Host, UpstreamActions } from './ports.js'
 import type { Store } from './store.js'
 import { faultOf, viewOf } from './supervised-view.js'
 
@@ -51,21 +49,17 @@ export class Supervisor implements UpstreamActions {
   readonly watch: HealthWatch
   /** Calls that wait for it to start. */
   waiting = 0
-  #machine: Supervised = INITIAL
   #connection: Connection | null = null
   /** On its way out: the next start waits for it, and a second signal must still find it. */
   #closing: Connection | null = null
   #closed: Promise<void> = Promise.resolve()
-  #timer: Timer | null = null
-  #idleTimer: Timer | null = null
   #opening: AbortController | null = null
   #openAttempt: Promise<void> = Promise.resolve()
   #lastError: LastError | null = null
-  #nextAttemptAt: number | null = null
   #since: number
   #settled = false
-  #lastUsedAt = 0
-  readonly #policy: BackoffPolicy
+  readonly #life: Lifecycle
+  readonly #idleStop: IdleStop
   readonly #host: Host
   readonly #catalog: CatalogKeeper
   readonly #leases: LeasePool
@@ -78,14 +72,13 @@ export class Supervisor implements UpstreamActions {
   ) {
     const { host, events } = around
     this.#host = host
-    this.#policy = { ...policy, budget: spec.supervision.restart }
     this.#since = host.clock.wallTime()
     this.admission = new Admission(spec.supervision.maxInFlight, host.clock)
     this.watch = new HealthWatch(spec, host, {
-      changed: () => this.#turn(),
+      changed: fresh => this.#turn(fresh),
       recovered: () => this.#recover(),
       unwell: error => this.#unwell(error),
-      unauthorized: error => this.#lose(this.#machine.epoch, error),
+      unauthorized: error => this.#lose(this.#life.machine.epoch, error),
     })
     this.#catalog = new CatalogKeeper(spec, host.clock, {
       changed: () => this.#commit(),
@@ -95,8 +88,26 @@ export class Supervisor implements UpstreamActions {
       violation: what => events.warning(spec.name, what),
       stderr: line => events.stderr(spec.name, line),
     })
-    if (!spec.enabled) this.#machine = { ...INITIAL, state: { kind: 'disabled' } }
     this.#settled = !spec.enabled
+    this.#life = new Lifecycle(
+      host,
+      { ...policy, budget: spec.supervision.restart },
+      {
+        open: epoch => {
+          this.#openAttempt = this.#open(epoch)
+        },
+        close: () => this.#close(),
+        welcome: () => this.#welcome(),
+        changed: fresh => this.#turn(fresh),
+      },
+      spec.enabled,
+    )
+    this.#idleStop = new IdleStop(
+      host.clock,
+      spec.supervision.idleStopMs,
+      () => this.admission.inFlight > 0 || this.admission.queued > 0 || this.#leases.size > 0,
+      () => this.#feed({ kind: 'idled' }),
+    )
   }
 
   /** The connection for a call, or null while there is none. */
@@ -105,7 +116,7 @@ export class Supervisor implements UpstreamActions {
   }
 
   get state(): SuperviseState['kind'] {
-    return this.#machine.state.kind
+    return this.#life.machine.state.kind
   }
 
   get inFlight(): number {
@@ -131,14 +142,13 @@ export class Supervisor implements UpstreamActions {
 
   /** Somebody needs it now. @returns true when that began a try */
   demand(): boolean {
-    const { epoch } = this.#machine
-    this.#feed({ kind: 'demanded' })
-    return this.#machine.epoch !== epoch
+    return this.#feed({ kind: 'demanded' })
   }
 
   /** A request ended, in whatever way. @param base the shared connection at the time that it was sent */
   record(outcome: Outcome, base: Connection): void {
-    this.#lastUsedAt = this.#host.clock.now()
+    this.#idleStop.used()
+    if ('error' in outcome && findingOf(outcome.error) === 'failed') this.#remember(outcome.error)
     this.watch.record(outcome, base)
   }
 
@@ -166,7 +176,7 @@ export class Supervisor implements UpstreamActions {
   /** Resolves when nothing of the upstream is left. */
   async stop(): Promise<void> {
     this.#feed({ kind: 'stopped' })
-    this.#idleTimer?.cancel()
+    this.#idleStop.stop()
     await this.#closed
     await this.#openAttempt
     this.#feed({ kind: 'gone' })
@@ -176,50 +186,21 @@ export class Supervisor implements UpstreamActions {
   kill(): void {
     const connection = this.#connection ?? this.#closing
     this.#feed({ kind: 'stopped' })
-    this.#idleTimer?.cancel()
+    this.#idleStop.stop()
     connection?.destroy(stopping(this.spec.name))
     this.#leases.destroy(stopping(this.spec.name))
   }
 
   // ---- the lifecycle --------------------------------------------------------------------------------------
 
-  #feed(event: SuperviseEvent): void {
-    const before = this.#machine
-    const { clock, random } = this.#host
-    const { next, effects } = step(before, event, clock.now(), random.next(), this.#policy)
-    this.#machine = next
-    for (const effect of effects) this.#run(effect)
-    if (next.state !== before.state) this.#turn(next.state.kind !== before.state.kind)
+  #feed(event: SuperviseEvent): boolean {
+    return this.#life.feed(event)
   }
 
   /** Something that people see changed. */
   #turn(fresh = true): void {
     if (fresh) this.#since = this.#host.clock.wallTime()
     this.#commit()
-  }
-
-  #run(effect: SuperviseEffect): void {
-    switch (effect.kind) {
-      case 'open':
-        this.#openAttempt = this.#open(effect.epoch)
-        return
-      case 'arm-timer':
-        this.#timer?.cancel()
-        this.#nextAttemptAt = this.#host.clock.wallTime() + effect.delayMs
-        this.#timer = this.#host.clock.after(effect.delayMs, () =>
-          this.#feed({ kind: 'timer-fired', epoch: effect.epoch }),
-        )
-        return
-      case 'disarm-timer':
-        this.#timer?.cancel()
-        this.#timer = null
-        this.#nextAttemptAt = null
-        return
-      case 'fetch-lists':
-        return this.#welcome()
-      case 'close':
-        return this.#close()
-    }
   }
 
   async #open(epoch: number): Promise<void> {
@@ -253,8 +234,7 @@ export class Supervisor implements UpstreamActions {
     this.around.suspicion.recovered(this.spec.name)
     this.watch.connected(connection)
     this.#catalog.connected(connection, () => this.#settle())
-    this.#lastUsedAt = this.#host.clock.now()
-    this.#armIdleStop()
+    this.#idleStop.start()
   }
 
   #close(): void {
@@ -271,13 +251,13 @@ export class Supervisor implements UpstreamActions {
 
   /** Whatever hung on the connection that is no more. */
   #parted(): void {
-    this.#idleTimer?.cancel()
+    this.#idleStop.stop()
     this.watch.disconnected()
     this.#catalog.disconnected()
   }
 
   #listen(epoch: number): ConnectionEvents {
-    const current = () => epoch === this.#machine.epoch
+    const current = () => epoch === this.#life.machine.epoch
     return {
       closed: error => {
         if (current()) this.#lose(epoch, error)
@@ -291,7 +271,7 @@ export class Supervisor implements UpstreamActions {
   }
 
   #lose(epoch: number, error: GatewayError): void {
-    if (this.#machine.state.kind !== 'ready' || epoch !== this.#machine.epoch) return
+    if (this.#life.machine.state.kind !== 'ready' || epoch !== this.#life.machine.epoch) return
     const connection = this.#connection
     this.#connection = null
     this.#parted()
@@ -299,7 +279,7 @@ export class Supervisor implements UpstreamActions {
     connection?.destroy(error)
     this.#remember(error)
     // A session that a server forgot is no failure of its own; it becomes one when it happens again at once.
-    const counts = error.details.sessionLost !== true || this.#machine.failures > 0
+    const counts = error.details.sessionLost !== true || this.#life.machine.failures > 0
     this.#feed({ kind: 'closed', epoch, fault: faultOf(error, counts, this.#isOurs()) })
     this.#settle()
   }
@@ -321,7 +301,7 @@ export class Supervisor implements UpstreamActions {
   #unwell(error: GatewayError): void {
     const connection = this.#connection
     if (connection?.transport === 'stdio' && this.admission.inFlight === 0) {
-      this.#lose(this.#machine.epoch, hung(error, this.spec.supervision.health.failures))
+      this.#lose(this.#life.machine.epoch, hung(error, this.spec.supervision.health.failures))
     }
   }
 
@@ -330,20 +310,6 @@ export class Supervisor implements UpstreamActions {
     this.around.suspicion.recovered(this.spec.name)
     void this.#catalog.refresh()
     this.#turn()
-  }
-
-  #armIdleStop(): void {
-    const { idleStopMs } = this.spec.supervision
-    if (idleStopMs === null) return
-    this.#idleTimer?.cancel()
-    const left = this.#lastUsedAt + idleStopMs - this.#host.clock.now()
-    this.#idleTimer = this.#host.clock.after(Math.max(left, 10), () => {
-      const idle = this.#lastUsedAt + idleStopMs <= this.#host.clock.now()
-      const busy = this.admission.inFlight > 0 || this.admission.queued > 0 || this.#leases.size > 0
-      if (idle && !busy) return this.#feed({ kind: 'idled' })
-      if (busy) this.#lastUsedAt = this.#host.clock.now()
-      this.#armIdleStop()
-    })
   }
 
   // ---- what everybody may know ----------------------------------------------------------------------------
@@ -365,7 +331,7 @@ export class Supervisor implements UpstreamActions {
   view(): UpstreamView {
     return viewOf({
       spec: this.spec,
-      machine: this.#machine,
+      machine: this.#life.machine,
       breaker: this.watch.breaker,
       unwell: this.watch.isUnwell,
       slow: this.watch.isSlow,
@@ -374,7 +340,7 @@ export class Supervisor implements UpstreamActions {
       previous: this.around.store.current.upstreams.get(this.spec.name),
       since: this.#since,
       lastError: this.#lastError,
-      nextAttemptAt: this.#nextAttemptAt ?? this.#nextTrialAt(),
+      nextAttemptAt: this.#life.nextAttemptAt ?? this.#nextTrialAt(),
       settled: this.#settled,
       catalog: this.#catalog?.current ?? EMPTY_CATALOG,
     })

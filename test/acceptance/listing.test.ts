@@ -272,7 +272,7 @@ describe('names', () => {
           const result = await callTool(client, 'x__my_tool')
           expect(result.isError).toBe(true)
           expect(failureOf(result)).toMatchObject({ upstream: 'a' })
-          await gateway.waitFor(status => status.upstreams[0]?.state !== 'ready')
+          await gateway.waitFor(status => status.upstreams[0]?.health === 'unhealthy')
           // The second call finds the owner known to be down.
           const again = await callTool(client, 'x__my_tool')
           expect(again.content[0]?.text).toMatch(/^a is unavailable: .*connection refused/)

@@ -313,7 +313,7 @@ describe('what is said about a dead server', () => {
           expect(lines()).toEqual(['ready, 1 tools, 1 resources, 1 resourceTemplates, 1 prompts'])
           await fake.crash()
           await callTool(client, 'a__my_tool')
-          await gateway.waitForState('a', 'backoff')
+          await gateway.waitForHealth('a', 'unhealthy')
           for (let i = 0; i < 300; i += 1) {
             expect(missingIn(await client.listTools()).map(entry => entry.upstream)).toEqual(['a'])
             if (i % 10 === 0) expect((await callTool(client, 'a__my_tool')).isError).toBe(true)
@@ -321,7 +321,7 @@ describe('what is said about a dead server', () => {
           const status = await gateway.waitFor(({ upstreams }) => (upstreams[0]?.attempts ?? 0) >= 3)
           expect(status.upstreams[0]?.reason).toContain('connection refused')
           expect(lines()).toHaveLength(2)
-          expect(lines()[1]).toMatch(/^backoff: connection refused/)
+          expect(lines()[1]).toMatch(/^unhealthy: connection refused/)
           await fake.restart()
           await gateway.waitForState('a', 'ready', 30_000)
           await expect.poll(lines).toHaveLength(3)

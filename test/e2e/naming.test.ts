@@ -78,7 +78,7 @@ describe('a name that two servers make', () => {
         await withClient(mcpServers, async (client, gateway) => {
           await a.crash()
           await callTool(client, 'x__my_tool')
-          await gateway.waitFor(status => status.upstreams[0]?.state !== 'ready')
+          await gateway.waitFor(status => status.upstreams[0]?.health === 'unhealthy')
           const listed = await client.listTools()
           expect(listed.tools.map(tool => tool.name)).toEqual(['x__my_tool'])
           expect(missingIn(listed)).toMatchObject([{ upstream: 'a', stale: true }])
@@ -169,7 +169,7 @@ describe('a name that clients cannot take', () => {
           }
           await fake.crash()
           await callTool(client, before.tools[0] ?? '')
-          await gateway.waitFor(status => status.upstreams[0]?.state !== 'ready')
+          await gateway.waitFor(status => status.upstreams[0]?.health === 'unhealthy')
           expect(await listing(client)).toEqual(before)
           expect(failureOf(await callTool(client, before.tools[4] ?? ''))).toMatchObject({ upstream: 'a' })
           await fake.restart()

@@ -11,7 +11,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   upstream: ['model', 'core', 'wire', 'runtime/ports'],
   downstream: ['model', 'core', 'wire', 'runtime/ports'],
   host: ['model', 'runtime/ports'],
-  control: ['model', 'wire', 'runtime/ports'],
+  control: ['model', 'core', 'wire', 'runtime/ports'],
   observe: ['model'],
   config: ['model'],
 }

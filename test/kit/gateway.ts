@@ -110,10 +110,15 @@ export class TestGateway {
     }
   }
 
-  /** Waits until that server is in that state. */
+  /** Waits until that server is in that state; a ready one must be reachable too. */
   async waitForState(name: string, state: string, timeoutMs?: number): Promise<UpstreamStatus> {
+    const holds = (upstream: UpstreamStatus) => upstream.state === state && upstream.breaker === 'closed'
+    return findUpstream(await this.waitFor(status => holds(findUpstream(status, name)), timeoutMs), name)
+  }
+
+  async waitForHealth(name: string, health: string, timeoutMs?: number): Promise<UpstreamStatus> {
     return findUpstream(
-      await this.waitFor(status => findUpstream(status, name).state === state, timeoutMs),
+      await this.waitFor(status => findUpstream(status, name).health === health, timeoutMs),
       name,
     )
   }

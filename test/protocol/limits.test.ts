@@ -180,24 +180,27 @@ describe('the bound on', () => {
 
   test('requests in flight of one client (LIMITS.inFlightPerClient) refuses one more', async () => {
     await withFakes([{ script: { builtins: ['sleep'] } }], async fake => {
-      await withGateway({ mcpServers: { a: fake.entry } }, async gateway => {
-        await gateway.settled()
-        const session = {
-          'mcp-session-id': String((await rawPost(gateway.url, HELLO)).headers['mcp-session-id']),
-        }
-        const call = (id: number) =>
-          rawPost(
-            gateway.url,
-            `{"jsonrpc":"2.0","id":${id},"method":"tools/call","params":{"name":"a__sleep","arguments":{"ms":1500}}}`,
-            session,
+      await withGateway(
+        { mcpServers: { a: { ...fake.entry, holdfast: { maxInFlight: 300 } } } },
+        async gateway => {
+          await gateway.settled()
+          const session = {
+            'mcp-session-id': String((await rawPost(gateway.url, HELLO)).headers['mcp-session-id']),
+          }
+          const call = (id: number) =>
+            rawPost(
+              gateway.url,
+              `{"jsonrpc":"2.0","id":${id},"method":"tools/call","params":{"name":"a__sleep","arguments":{"ms":1500}}}`,
+              session,
+            )
+          const all = Array.from({ length: LIMITS.inFlightPerClient + 5 }, (_, i) => call(i + 1))
+          const answers = (await Promise.all(all)).map(answer => JSON.parse(answer.messages[0] ?? ''))
+          const refused = answers.filter(
+            answer => answer.result._meta?.['dev.holdfast/failure']?.kind === 'overloaded',
           )
-        const all = Array.from({ length: LIMITS.inFlightPerClient + 5 }, (_, i) => call(i + 1))
-        const answers = (await Promise.all(all)).map(answer => JSON.parse(answer.messages[0] ?? ''))
-        const refused = answers.filter(
-          answer => answer.result._meta?.['dev.holdfast/failure']?.kind === 'overloaded',
-        )
-        expect(refused).toHaveLength(5)
-      })
+          expect(refused).toHaveLength(5)
+        },
+      )
     })
   }, 60_000)
 
@@ -257,6 +260,7 @@ describe('the bound on', () => {
     const refused: number[] = []
     const child = { queuedBytes: 0, write: () => false } as never
     const queue = new StdinQueue(child, id => refused.push(id))
+    queue.push(Buffer.alloc(1), 0)
     queue.push(Buffer.alloc(LIMITS.stdinQueueBytes * 2), 1)
     queue.push(Buffer.alloc(10), 2)
     expect(refused).toEqual([2])

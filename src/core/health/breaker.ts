@@ -27,8 +27,9 @@ export type BreakerEvent =
   | { readonly kind: 'succeeded' }
   /** @param crowded the share of failures in the window is over the limit */
   | { readonly kind: 'failed'; readonly reason: string; readonly crowded: boolean }
-  /** The wait is over, or a call may shorten it. */
+  /** The wait is over. */
   | { readonly kind: 'due' }
+  /** A call needs it: may it shorten the wait? */
   | { readonly kind: 'demanded' }
   /** One request was let in to decide. */
   | { readonly kind: 'trial-began' }
@@ -115,7 +116,7 @@ function whileOpen(
   const halfOpen = { kind: 'half_open', reason, since, triedAt: now, opens, busy: false } as const
   switch (event.kind) {
     case 'due':
-      return now >= current.until ? halfOpen : current
+      return halfOpen
     case 'demanded':
       return now - current.triedAt >= policy.demandAfterMs ? halfOpen : current
     default:

@@ -14,8 +14,9 @@ export interface AttemptRequest {
   readonly upstream: string
   readonly connection: Connection
   readonly timeouts: Timeouts
-  /** Milliseconds until the caller's deadline. */
+  /** The caller's whole budget in milliseconds, and what is left of it. */
   readonly totalMs: number
+  readonly leftMs: number
   readonly replace: ReadonlyMap<string, Bytes> | undefined
   readonly headerParams: readonly HeaderParam[] | undefined
 }
@@ -31,7 +32,7 @@ export function startAttempt(
 ): RunningCall {
   const { call, connection, timeouts } = request
   const startedAt = clock.now()
-  const total = request.totalMs
+  const total = request.leftMs
   let over = false
   let lastLife = startedAt
   let streamed = false
@@ -55,7 +56,7 @@ export function startAttempt(
     const idle = startedAt + total > now
     finish({
       kind: 'unknown',
-      error: timeoutError(request, now - startedAt, idle ? timeouts.request : total, idle),
+      error: timeoutError(request, now - startedAt, idle ? timeouts.request : request.totalMs, idle),
     })
     running?.cancel('timeout')
   }

@@ -42,7 +42,7 @@ export class Dispatch implements RunningCall {
   #cures = 0
   #repeats = 0
   #firstError: GatewayError | null = null
-  readonly #startedAt: number
+  readonly #totalMs: number
   readonly #deadline: number
   readonly #clock: Clock
 
@@ -54,8 +54,8 @@ export class Dispatch implements RunningCall {
   ) {
     this.#clock = room.host.clock
     const { total } = supervisor.spec.timeouts
-    this.#startedAt = this.#clock.now()
-    this.#deadline = this.#startedAt + Math.min(total, request.call.timeoutMs ?? total)
+    this.#totalMs = Math.min(total, request.call.timeoutMs ?? total)
+    this.#deadline = this.#clock.now() + this.#totalMs
   }
 
   start(): this {
@@ -218,7 +218,8 @@ export class Dispatch implements RunningCall {
         upstream: name,
         connection,
         timeouts,
-        totalMs: this.#deadline - this.#clock.now(),
+        totalMs: this.#totalMs,
+        leftMs: this.#deadline - this.#clock.now(),
         replace: nativeParams(call, target, native),
         headerParams: entry?.component.headerParams,
       },

@@ -31,7 +31,8 @@ export function startCall(room: CallRoom, call: Call, reply: (outcome: Outcome) 
   return new CallInFlight(room, call, target, reply).start()
 }
 
-function refuseLater(error: GatewayError, reply: (outcome: Outcome) => void): RunningCall {
+/** Answers in a later turn, as every call is. */
+export function refuseLater(error: GatewayError, reply: (outcome: Outcome) => void): RunningCall {
   let cancelled = false
   queueMicrotask(() => {
     if (!cancelled) reply({ kind: 'never-sent', error })
