@@ -59,7 +59,11 @@ function readError({ code, message, data }: { code?: number; message?: string; d
 }
 
 function fromFailure({ kind, reason, upstream }: Failure): Answer {
-  const said = NOT_RUN.has(String(kind)) ? 'not-run' : MAY_HAVE_RUN.has(String(kind)) ? 'may-have-run' : 'refused'
+  const said = NOT_RUN.has(String(kind))
+    ? 'not-run'
+    : MAY_HAVE_RUN.has(String(kind))
+      ? 'may-have-run'
+      : 'refused'
   return {
     said,
     nonce: null,

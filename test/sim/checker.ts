@@ -81,18 +81,27 @@ function effectsOf(history: History): Map<string, string[]> {
 }
 
 /** P3: exactly one final answer, by its deadline; none is owed to who cancelled or left. */
-function checkAnswered({ sent, answers, cancelledAt, leftAt }: Request, closingAt: number, report: Report): void {
+function checkAnswered(
+  { sent, answers, cancelledAt, leftAt }: Request,
+  closingAt: number,
+  report: Report,
+): void {
   const what = describe(sent)
   if (answers.length > 1) report('P3', answers[1]?.at ?? 0, `${what} was answered ${answers.length} times`)
   const first = answers[0]
   if (!first) {
-    const isOwed = cancelledAt === null && leftAt === null && sent.deadline < closingAt
+    const isOwed = cancelledAt === null && sent.deadline < Math.min(leftAt ?? Infinity, closingAt)
     if (isOwed) report('P3', sent.deadline, `${what} had no answer by its deadline`)
     return
   }
   if (first.at > sent.deadline)
-    report('P3', first.at, `${what} was answered ${Math.round(first.at - sent.deadline)} ms after its deadline`)
-  if (leftAt !== null && first.at > leftAt) report('P3', first.at, `${what} was answered after its client left`)
+    report(
+      'P3',
+      first.at,
+      `${what} was answered ${Math.round(first.at - sent.deadline)} ms after its deadline`,
+    )
+  if (leftAt !== null && first.at > leftAt)
+    report('P3', first.at, `${what} was answered after its client left`)
 }
 
 /** P4 and P7: what an answer says is true, and it is the caller's own. */
@@ -130,12 +139,17 @@ function checkEffects(
 }
 
 /** P1: who calls the steady server is served, in its own time. */
-function checkSteady({ sent, answers, cancelledAt, leftAt }: Request, closingAt: number, report: Report): void {
-  if (sent.upstream !== STEADY || cancelledAt !== null || leftAt !== null) return
+function checkSteady(
+  { sent, answers, cancelledAt, leftAt }: Request,
+  closingAt: number,
+  report: Report,
+): void {
+  if (sent.upstream !== STEADY || cancelledAt !== null) return
   if (sent.tool === 'flicker' || sent.tool === 'ask') return
   const first = answers[0]
-  const most = STEADY_MS + (SLOW_TOOLS.has(sent.tool ?? '') ? SLOW_MS : 0) + (sent.at < STARTED_MS ? STARTED_MS : 0)
-  if (!first || first.at > closingAt) return
+  const most =
+    STEADY_MS + (SLOW_TOOLS.has(sent.tool ?? '') ? SLOW_MS : 0) + (sent.at < STARTED_MS ? STARTED_MS : 0)
+  if (!first || first.at > Math.min(leftAt ?? Infinity, closingAt)) return
   if (first.answer.said !== 'served')
     report('P1', first.at, `${describe(sent)} was not served: ${first.answer.words}`)
   else if (first.at - sent.at > most)

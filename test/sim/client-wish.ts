@@ -18,6 +18,8 @@ export interface Wish {
 export interface Patience {
   /** Most that a call may take, holding and starting included. */
   readonly callMs: number
+  /** The same with questions to a client that may not answer. */
+  readonly askMs: number
 }
 
 /** Lists are answered from what is known; only right after the boot they wait a moment. */
@@ -33,7 +35,7 @@ export function drawWish(dice: Dice, fleet: readonly Member[], nonce: string, pa
   switch (dice.weighted(WEIGHTS)) {
     case 'tool': {
       const tool = dice.weighted(TOOL_WEIGHTS)
-      return callOf(upstream, tool, nonce, withinMs)
+      return callOf(upstream, tool, nonce, tool === 'ask' ? patience.askMs : withinMs)
     }
     case 'list': {
       const method = dice.pick(['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list'])

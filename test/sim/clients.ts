@@ -26,6 +26,8 @@ export interface Client {
   readonly gone: boolean
 }
 
+const ACCEPT = { result: { action: 'accept', content: {} } }
+const DECLINE = { error: { code: 1, message: 'no' } }
 const KEY = 'io.modelcontextprotocol/'
 
 function noteSent({ world }: ClientRoom, client: string, id: string, wish: Wish): void {
@@ -154,10 +156,11 @@ export class LineClient implements Client {
     if (!this.traits.canBeAsked || method !== 'elicitation/create') {
       return world.note({ kind: 'odd', client: this.name, what: `asked for ${method}` })
     }
-    if (this.#dice.chance(0.1)) return
-    const accepts = this.#dice.chance(0.8)
-    const reply = accepts ? { result: { action: 'accept', content: {} } } : { error: { code: 1, message: 'no' } }
-    world.after(this.#dice.between(0, 2_000), () => this.#write({ jsonrpc: '2.0', id, ...reply }))
+    const reply = this.#dice.weighted({ accepts: 8, declines: 1, ignores: 1 })
+    world.note({ kind: 'asked', client: this.name, reply })
+    if (reply === 'ignores') return
+    const said = reply === 'accepts' ? ACCEPT : DECLINE
+    world.after(this.#dice.between(0, 2_000), () => this.#write({ jsonrpc: '2.0', id, ...said }))
   }
 }
 
@@ -181,7 +184,8 @@ export class CoreClient implements Client {
     if (kind) {
       core.list(kind, { kind: 'all' }, null).then(
         () => this.#answer(id, { said: 'served', nonce: null, upstream: null, words: 'a page' }),
-        (thrown: unknown) => this.#answer(id, { said: 'refused', nonce: null, upstream: null, words: String(thrown) }),
+        (thrown: unknown) =>
+          this.#answer(id, { said: 'refused', nonce: null, upstream: null, words: String(thrown) }),
       )
       return id
     }

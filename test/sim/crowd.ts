@@ -1,10 +1,11 @@
-import { type Client, type ClientRoom, CoreClient, LineClient } from './clients.js'
 import { drawWish, type Patience, type Wish } from './client-wish.js'
+import { type Client, type ClientRoom, CoreClient, LineClient } from './clients.js'
 import type { Dice } from './dice.js'
 import type { Member } from './fleet.js'
 
-/** Holding a caller while a server starts, starting it, and two times the longest `totalTimeout` of a fleet. */
-const PATIENCE: Patience = { callMs: 45_000 + 5_000 + 20_000 + 2 * 40_000 + 1_000 }
+/** Finding the owner of a name, and the longest `totalTimeout` of a fleet; a question to the client has ten minutes. */
+const CALL_MS = 5_000 + 40_000 + 1_000
+const PATIENCE: Patience = { callMs: CALL_MS, askMs: 2 * CALL_MS + 600_000 }
 
 /** Many clients at once, who come, ask, change their minds and go. */
 export class Crowd {
@@ -71,7 +72,9 @@ export class Crowd {
     const burst = dice.chance(0.1) ? dice.between(2, 12) : 1
     for (let i = 0; i < burst; i += 1) this.#ask(client, drawWish(dice, this.fleet, this.nonce(), PATIENCE))
     if (dice.chance(0.02)) client.leave()
-    world.after(dice.chance(0.1) ? dice.between(3_000, 12_000) : dice.between(1, 2_500), () => this.#live(client))
+    world.after(dice.chance(0.1) ? dice.between(3_000, 12_000) : dice.between(1, 2_500), () =>
+      this.#live(client),
+    )
   }
 
   #ask(client: Client, wish: Wish): void {

@@ -21,7 +21,13 @@ export interface Trouble {
   readonly flaky: number
 }
 
-const STDIO_STRIKES: readonly Strike[] = ['crash', 'flip-tools', 'stop-reading', 'close-input', 'close-output']
+const STDIO_STRIKES: readonly Strike[] = [
+  'crash',
+  'flip-tools',
+  'stop-reading',
+  'close-input',
+  'close-output',
+]
 const HTTP_STRIKES: readonly Strike[] = ['crash', 'flip-tools', 'drop-sessions', 'cut-streams']
 
 /** From the server's words to the gateway, and back with what it had sent before. */

@@ -51,7 +51,7 @@ export function createFleet({ machine, liftAt, models }: FleetOptions): Member[]
 export function specsOf(fleet: readonly Member[], dice: Dice): readonly (UpstreamSpec | MisconfiguredSpec)[] {
   const servers = Object.fromEntries(
     fleet.map(({ name, entry }) => {
-      const requestTimeout = dice.pick([3_000, 20_000])
+      const requestTimeout = name === STEADY ? 20_000 : dice.pick([3_000, 20_000])
       const holdfast = {
         requestTimeout,
         totalTimeout: requestTimeout * dice.pick([1, 2]),
@@ -62,7 +62,8 @@ export function specsOf(fleet: readonly Member[], dice: Dice): readonly (Upstrea
     }),
   )
   const reading = readConfigObject({ mcpServers: servers }, { env: {}, baseDir: '/' })
-  if (reading.faults.length > 0) throw new Error(`the fleet's config is wrong: ${JSON.stringify(reading.faults)}`)
+  if (reading.faults.length > 0)
+    throw new Error(`the fleet's config is wrong: ${JSON.stringify(reading.faults)}`)
   return reading.upstreams
 }
 
@@ -99,7 +100,9 @@ function stdioMember({ world, programs }: Machine, dice: Dice, app: App, plan: F
       if (kind === 'close-output') process?.closeOutput()
       if (kind === 'stop-reading') {
         process?.stopReading()
-        world.after(Math.min(dice.between(100, 40_000), plan.liftAt - world.now), () => process?.resumeReading())
+        world.after(Math.min(dice.between(100, 40_000), plan.liftAt - world.now), () =>
+          process?.resumeReading(),
+        )
       }
     }
   }

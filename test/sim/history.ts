@@ -18,6 +18,8 @@ export type Fact =
     }
   | { readonly kind: 'answer'; readonly client: string; readonly id: string; readonly answer: Answer }
   | { readonly kind: 'progress'; readonly client: string; readonly token: string; readonly nonce: string }
+  /** A question of a server in the middle of a call, and what the client does with it. */
+  | { readonly kind: 'asked'; readonly client: string; readonly reply: 'accepts' | 'declines' | 'ignores' }
   | { readonly kind: 'cancelled'; readonly client: string; readonly id: string }
   | { readonly kind: 'left'; readonly client: string }
   /** A message that a client can make nothing of. */
@@ -25,7 +27,12 @@ export type Fact =
   /** A tool call reached its effect at the server. */
   | { readonly kind: 'effect'; readonly upstream: string; readonly nonce: string }
   | { readonly kind: 'fault'; readonly upstream: string; readonly what: string }
-  | { readonly kind: 'state'; readonly upstream: string; readonly state: string; readonly reason: string | null }
+  | {
+      readonly kind: 'state'
+      readonly upstream: string
+      readonly state: string
+      readonly reason: string | null
+    }
   | { readonly kind: 'warning'; readonly upstream: string; readonly what: string }
   /** A promise that was looked at while the run went on, and is broken. */
   | { readonly kind: 'broken'; readonly promise: string; readonly what: string }

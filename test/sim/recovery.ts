@@ -4,6 +4,10 @@ import type { Simulation } from './simulation.js'
 
 /** A start on a machine that is well, with a probe that is answered by silence. */
 const HANDSHAKE_MS = 3_000
+/** A list that is not answered, and the pause before it is asked for again. */
+const LIST_MS = 10_000 + 5_000
+/** Longer than any client is waited for that was asked something and says nothing. */
+const SILENCE_MS = 700_000
 const FINE = new Set(['ready', 'idle'])
 
 /**
@@ -19,6 +23,8 @@ export async function recover(simulation: Simulation): Promise<void> {
   while (recoveries.some(recovery => recovery.isOpen)) await world.run(world.now + 1_000)
   const rested = Math.max(...fleet.map(({ plan }) => plan.restsUntil))
   await world.run(Math.max(world.now + crowd.patience.callMs, rested))
+  const isSilent = world.history.some(fact => fact.kind === 'asked' && fact.reply === 'ignores')
+  if (isSilent) await world.run(world.now + SILENCE_MS)
   await expectServed(simulation)
   expectWholeCatalog(simulation)
 }
@@ -27,6 +33,7 @@ export async function recover(simulation: Simulation): Promise<void> {
 class Recovery {
   #done = false
   #servedBefore: number
+  readonly #listedBy: number
   readonly #nonces = new Set<string>()
   #demanded = false
   #wasRare = false
@@ -35,7 +42,10 @@ class Recovery {
     private readonly simulation: Simulation,
     private readonly member: Member,
   ) {
-    this.#servedBefore = simulation.world.history.length
+    const { world, runtime, liftAt } = simulation
+    this.#servedBefore = world.history.length
+    const isListed = runtime.snapshot.upstreams.get(member.name)?.catalog.tools.state === 'live'
+    this.#listedBy = isListed ? 0 : liftAt + LIST_MS
   }
 
   /** Still within its time, and not back. Notes it as broken when its time is over. */
@@ -72,7 +82,7 @@ class Recovery {
     return `${view?.state}, breaker ${view?.breaker}: ${view?.reason}`
   }
 
-  /** A start that began in bad times may have to run into its own limit first, and who asked for a rest gets it. */
+  /** What began in bad times, a start or a list, may have to run into its own limit first; who asked for a rest gets it. */
   get #returnedAt(): number {
     const { world, liftAt } = this.simulation
     const { name, plan, startMs } = this.member
@@ -81,7 +91,7 @@ class Recovery {
     const isStarting = last?.kind === 'state' && last.state === 'starting'
     const ended = own.find(({ at }) => at >= liftAt)?.at
     const stuckUntil = isStarting ? (ended ?? last.at + startMs) : 0
-    return Math.max(liftAt, stuckUntil, plan.restsUntil)
+    return Math.max(liftAt, stuckUntil, plan.restsUntil, this.#listedBy)
   }
 
   /** As promised; five minutes, give or take a fifth, and on demand 15 s, where starts became rare. */
@@ -90,7 +100,8 @@ class Recovery {
     this.#wasRare ||= state === 'quarantined' || state === 'misconfigured'
     if (this.#demanded) return (this.#wasRare ? 15_000 : 5_000) + HANDSHAKE_MS
     if (this.#wasRare) return 360_000 + HANDSHAKE_MS
-    return (this.member.plan.lastOutageMs < 60_000 ? 5_000 : 60_000) + HANDSHAKE_MS
+    const outageMs = this.member.plan.lastOutageMs + this.#returnedAt - this.simulation.liftAt
+    return (outageMs < 60_000 ? 5_000 : 60_000) + HANDSHAKE_MS
   }
 
   #wasFine(): boolean {

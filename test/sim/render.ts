@@ -5,7 +5,9 @@ import type { Report } from './simulation.js'
 export function renderReport({ seed, violations, requests, world, hash, ledger }: Report): string {
   const size = `${requests} requests, ${world.events} events, ${Math.round(world.now / 1_000)} virtual s`
   const head = `seed ${seed} (${hash}): ${size}, ${violations.length} violations`
-  const shown = violations.slice(0, 10).map(({ promise, at, what }) => `  ${promise} at ${Math.round(at)}: ${what}`)
+  const shown = violations
+    .slice(0, 10)
+    .map(({ promise, at, what }) => `  ${promise} at ${Math.round(at)}: ${what}`)
   const failed = ledger.failing > 0 ? ` --fail ${ledger.failing}` : ''
   const replay = violations.length === 0 ? [] : [`  replay: npm run sim -- --seed ${seed}${failed} --trace`]
   return [head, ...shown, ...replay].join('\n')
@@ -20,6 +22,8 @@ export function renderHistory({ world }: Report, only = ''): string {
 }
 
 function renderFact({ at, kind, ...rest }: Recorded): string {
-  const words = Object.values(rest).map(value => (typeof value === 'object' ? JSON.stringify(value) : String(value)))
+  const words = Object.values(rest).map(value =>
+    typeof value === 'object' ? JSON.stringify(value) : String(value),
+  )
   return `${at.toFixed(1).padStart(10)} ${kind.padEnd(9)} ${words.join(' ')}`
 }

@@ -39,6 +39,8 @@ for (let seed = first; seed < first + count; seed += 1) {
   if (report.violations.length > 0) failing.push(seed)
 }
 const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1)
-console.log(`${count} runs in ${seconds} s, ${failing.length} broke a promise${failing.length > 0 ? `: ${failing.join(' ')}` : ''}`)
+console.log(
+  `${count} runs in ${seconds} s, ${failing.length} broke a promise${failing.length > 0 ? `: ${failing.join(' ')}` : ''}`,
+)
 await close()
 process.exitCode = failing.length > 0 ? 1 : 0

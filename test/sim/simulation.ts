@@ -84,7 +84,8 @@ function noteStates(world: World, runtime: Runtime): void {
     for (const [name, view] of upstreams) {
       const old = before.get(name)
       if (old?.state === view.state && old.breaker === view.breaker) continue
-      const state = view.state === 'ready' && view.breaker !== 'closed' ? `breaker ${view.breaker}` : view.state
+      const state =
+        view.state === 'ready' && view.breaker !== 'closed' ? `breaker ${view.breaker}` : view.state
       world.note({ kind: 'state', upstream: name, state, reason: view.reason })
     }
   })
@@ -110,12 +111,17 @@ async function end(simulation: Simulation): Promise<void> {
   world.note({ kind: 'phase', phase: 'closed' })
   const spawns = ledger.spawns
   await world.run(world.now + BASELINE_MS)
-  if (ledger.spawns > spawns) world.note({ kind: 'broken', promise: 'I7', what: 'a child was started after the end' })
+  if (ledger.spawns > spawns)
+    world.note({ kind: 'broken', promise: 'I7', what: 'a child was started after the end' })
   for (const what of ledger.held()) {
     world.note({ kind: 'broken', promise: 'I7', what: `a minute after the end: ${what}` })
   }
   if (runtime.running !== 0)
-    world.note({ kind: 'broken', promise: 'I7', what: `${runtime.running} calls are still counted as running` })
+    world.note({
+      kind: 'broken',
+      promise: 'I7',
+      what: `${runtime.running} calls are still counted as running`,
+    })
   crowd.leave()
 }
 

@@ -40,9 +40,11 @@ export class Network {
   readonly #exchanges = new Map<string, Set<VirtualExchange>>()
 
   under(origin: string): Set<VirtualExchange> {
-    let set = this.#exchanges.get(origin)
-    if (!set) this.#exchanges.set(origin, (set = new Set()))
-    return set
+    const known = this.#exchanges.get(origin)
+    if (known) return known
+    const fresh = new Set<VirtualExchange>()
+    this.#exchanges.set(origin, fresh)
+    return fresh
   }
 
   /** Every connection to a site breaks. */
@@ -183,7 +185,10 @@ class VirtualExchange implements HttpExchange {
       if (!site || site.door === 'closed') return this.broken('reset')
       if (site.door === 'hole') return
       const { method, headers, body } = this.request
-      site.serve({ method, headers, body: body ? Buffer.from(body).toString('utf8') : '' }, this.#serverSide())
+      site.serve(
+        { method, headers, body: body ? Buffer.from(body).toString('utf8') : '' },
+        this.#serverSide(),
+      )
     })
   }
 

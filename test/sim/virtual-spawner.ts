@@ -42,7 +42,9 @@ class VirtualChild implements Child {
     if (program === 'missing') {
       this.#process = null
       this.pid = undefined
-      const reason = refused ? `cannot start ${request.command}: EAGAIN` : `command not found: ${request.command}`
+      const reason = refused
+        ? `cannot start ${request.command}: EAGAIN`
+        : `command not found: ${request.command}`
       world.after(1, () => this.#tell(() => events.failed(reason, new Error(reason))))
       return
     }

@@ -150,7 +150,10 @@ export class App {
       ms,
       progress: tool === 'chatty' ? dice.between(1, 4) : 0,
       asks: tool === 'ask',
-      result: { ...resultFor(method, said, tool), ...(this.era === 'modern' ? { resultType: 'complete' } : {}) },
+      result: {
+        ...resultFor(method, said, tool),
+        ...(this.era === 'modern' ? { resultType: 'complete' } : {}),
+      },
     }
   }
 

@@ -1,6 +1,6 @@
 import type { Site, SiteAnswer, SiteRequest } from '../virtual-dialer.js'
-import { type App, type Message, type Mood, QUESTION, type RequestFault } from './app.js'
 import { EPOCH } from '../world.js'
+import { type App, type Message, type Mood, QUESTION, type RequestFault } from './app.js'
 import { EventLog } from './event-log.js'
 import { type Lane, work } from './work.js'
 
@@ -147,7 +147,8 @@ export class HttpServer implements Site {
   }
 
   #notified(session: string | undefined, { method, params }: Message, answer: SiteAnswer): void {
-    if (method === 'notifications/cancelled') this.#cancelled.add(`${session} ${String(params?.['requestId'])}`)
+    if (method === 'notifications/cancelled')
+      this.#cancelled.add(`${session} ${String(params?.['requestId'])}`)
     answer.headers(202)
     answer.end()
   }
@@ -163,11 +164,17 @@ export class HttpServer implements Site {
     const key = `${session} ${String(message.id)}`
     const log = new EventLog(`l${this.#nextLog++}`, answer, traits.resumable && app.era === 'legacy', headers)
     if (log.resumable) this.#logs.set(log.id, log)
-    if (app.era === 'modern') answer.onGone(() => this.#cancelled.add(key))
+    let isDropped = false
+    if (app.era === 'modern') {
+      answer.onGone(() => {
+        isDropped = true
+      })
+    }
     return {
       after: (ms, fn) => {
         app.world.after(ms, () => {
-          const isGone = life !== this.#life || this.#cancelled.has(key) || this.mood.condition === 'mute'
+          const isGone =
+            isDropped || life !== this.#life || this.#cancelled.has(key) || this.mood.condition === 'mute'
           if (!isGone) fn()
         })
       },

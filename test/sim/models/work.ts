@@ -36,7 +36,14 @@ export function work(app: App, message: Message, fault: RequestFault | null, lan
   })
 }
 
-function finish(app: App, id: unknown, job: Job, fault: RequestFault | null, lane: Lane, effect: boolean): void {
+function finish(
+  app: App,
+  id: unknown,
+  job: Job,
+  fault: RequestFault | null,
+  lane: Lane,
+  effect: boolean,
+): void {
   if (job.effect && effect) app.ran(job.nonce)
   answerWith(app, id, { result: job.result }, fault, lane)
 }
