@@ -118,6 +118,13 @@ function isLazy(options: ServerOptions, holdfast: HoldfastOptions): boolean {
 
 /** What sleeps until first use may go back to sleep. */
 const IDLE_STOP_MS = 600_000
+/** What scales to zero may be gone after a minute: the handshake of the next call is what wakes it. */
+const WAKE_IDLE_MS = 60_000
+
+function defaultIdle(options: ServerOptions, holdfast: HoldfastOptions): number | null {
+  if (options.wake) return WAKE_IDLE_MS
+  return isLazy(options, holdfast) ? IDLE_STOP_MS : null
+}
 
 function supervisionFrom(
   options: ServerOptions,
@@ -139,7 +146,7 @@ function supervisionFrom(
     maxInFlight: options.serial ? 1 : (options.maxInFlight ?? defaults.maxInFlight ?? (stdio ? 32 : 64)),
     trusted: options.trusted ?? false,
     idempotent: options.idempotent ?? [],
-    idleStopMs: idleStop ?? (isLazy(options, holdfast) ? IDLE_STOP_MS : null),
+    idleStopMs: idleStop ?? defaultIdle(options, holdfast),
     wake: options.wake ?? false,
   }
 }

@@ -305,11 +305,7 @@ const SERVER_OPTIONS: Record<
   trusted: [true, spec => spec.supervision.trusted, true],
   idempotent: [['get_*'], spec => spec.supervision.idempotent, ['get_*']],
   idleStop: ['1m', spec => spec.supervision.idleStopMs, 60_000],
-  wake: [
-    true,
-    spec => [spec.supervision.wake, spec.lazy, spec.supervision.idleStopMs],
-    [true, true, 600_000],
-  ],
+  wake: [true, spec => [spec.supervision.wake, spec.lazy, spec.supervision.idleStopMs], [true, true, 60_000]],
   unavailable: ['hide', spec => spec.unavailable, 'hide'],
   tools: [{ deny: ['x*'] }, spec => spec.tools, { deny: ['x*'] }],
   resources: [{ allow: ['y'] }, spec => spec.resources, { allow: ['y'] }],

@@ -75,7 +75,7 @@ const supervision = {
   idleStop: duration
     .optional()
     .describe(
-      'Stop it after this time without use; the next call starts it. Default 10m if lazy, else never.',
+      'Stop it after this time without use; the next call starts it. Default 10m if lazy, 1m if wake, else never.',
     ),
 }
 

@@ -3,6 +3,7 @@ import {
   type Bytes,
   type CatalogEntry,
   GatewayError,
+  KINDS,
   type Kind,
   LIMITS,
   type MergedCatalog,
@@ -52,8 +53,14 @@ export class Listing {
 
   #demandLazy(scope: Scope): void {
     for (const [name, supervisor] of this.room.supervisors) {
-      if (supervisor.spec.lazy && inScope(scope, name)) supervisor.demand()
+      if (supervisor.spec.lazy && inScope(scope, name) && this.#isUnknown(name)) supervisor.demand()
     }
+  }
+
+  /** One that sleeps again stays listed with what it offers, and asleep. */
+  #isUnknown(name: string): boolean {
+    const catalog = this.room.store.current.upstreams.get(name)?.catalog
+    return catalog !== undefined && KINDS.every(kind => catalog[kind].state === 'unknown')
   }
 
   /** Only the very first start of an upstream is worth a short wait: a client that comes at once sees the whole. */

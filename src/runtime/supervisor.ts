@@ -224,6 +224,8 @@ export class Supervisor implements UpstreamActions {
       this.#remember(error)
       const counts = this.spec.transport.kind === 'stdio'
       this.#feed({ kind: 'open-failed', epoch, fault: faultOf(error, counts, this.#isOurs()) })
+      // Trying on would keep a remote awake that nobody needs.
+      if (this.spec.supervision.wake && this.waiting === 0) this.#feed({ kind: 'idled' })
       this.#settle()
     }
   }

@@ -244,7 +244,7 @@ describe('what a server or a person asks for', () => {
     expect(step(held, { kind: 'demanded' }, 30_000, 0, POLICY).next.state.kind).toBe('starting')
   })
 
-  test('an idle server is put to sleep, and only while it is ready', () => {
+  test('an idle server is put to sleep', () => {
     const ready = drive([0, { kind: 'boot' }], [1, { kind: 'opened', epoch: 1 }]).current
     const asleep = step(ready, { kind: 'idled' }, 2, 0, POLICY)
     expect([asleep.next.state.kind, ...asleep.effects.map(effect => effect.kind)]).toEqual([
@@ -297,6 +297,7 @@ const TABLE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     demanded: 'starting',
     'timer-fired': 'starting',
     restarted: 'starting',
+    idled: 'idle',
     disabled: 'disabled',
     stopped: 'draining',
   },
@@ -311,6 +312,7 @@ const TABLE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     demanded: 'starting',
     'timer-fired': 'starting',
     restarted: 'starting',
+    idled: 'idle',
     disabled: 'disabled',
     stopped: 'draining',
   },

@@ -170,12 +170,17 @@ function onOrder(current: Supervised, order: SuperviseEvent['kind'], now: number
     case 'disabled':
       return leave(ended, { kind: 'disabled' })
     case 'idled':
-      return current.state.kind === 'ready' ? leave(ended, { kind: 'idle' }) : ignore(current)
+      return mayIdle(current.state) ? leave(ended, { kind: 'idle' }) : ignore(current)
     case 'stopped':
       return leave({ ...current, epoch: current.epoch + 1 }, { kind: 'draining' })
     default:
       return ignore(current)
   }
+}
+
+/** Also one that failed, where nobody but a call may wake it. */
+function mayIdle({ kind }: SuperviseState): boolean {
+  return kind === 'ready' || kind === 'backoff' || kind === 'quarantined'
 }
 
 function ignore(current: Supervised): Step {

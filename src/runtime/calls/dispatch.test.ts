@@ -251,17 +251,14 @@ describe('a server that is not there yet', () => {
 
   test('is waited for by so many calls (LIMITS.waitersPerUpstream), woken once', async () => {
     const { send, clock, behaviour, supervisor, opened } = scripted([], { lazy: true }, 'stdio')
-    let open = (_: null) => undefined as void
-    behaviour.opening = () =>
-      new Promise<null>(resolve => {
-        open = resolve
-      })
+    const gates: ((value: null) => void)[] = []
+    behaviour.opening = () => new Promise<null>(resolve => gates.push(resolve))
     const sent = Array.from({ length: 100 }, () => send(callOf('tools/call')))
     await clock.pass(0)
     const early = sent.filter(({ outcomes }) => outcomes.length > 0)
     expect(early).toHaveLength(100 - LIMITS.waitersPerUpstream)
     expect(early[0]?.outcomes).toMatchObject([{ kind: 'never-sent', error: { code: 'OVERLOADED' } }])
-    open(null)
+    for (const open of gates) open(null)
     await clock.pass(10_000)
     expect(sent.filter(({ outcomes }) => outcomes[0]?.kind === 'answered')).toHaveLength(
       LIMITS.waitersPerUpstream,
