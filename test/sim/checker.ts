@@ -21,6 +21,10 @@ interface Request {
 const STEADY_MS = 250
 const SLOW_TOOLS = new Set(['slow', 'chatty', 'ask'])
 const SLOW_MS = 12_000
+/** From a death to the answer: 100 ms after the system shows it, and the system's own time. */
+const DEATH_MS = 200
+/** From the server's words to the gateway's knowledge of them. */
+const TOLD_MS = 50
 /** Before this the steady server may still be starting. */
 const STARTED_MS = 3_000
 
@@ -38,11 +42,17 @@ export function check(history: History): Violation[] {
     checkAnswered(request, closingAt, report)
     for (const { at, answer } of request.answers) checkAnswer(request.sent, at, answer, effects, report)
     checkSteady(request, closingAt, report)
+    checkRefused(request, report)
   }
   checkEffects(requests, effects, report)
   checkProgress(history, requests, report)
+  checkRests(history, requests, report)
+  checkDeaths(history, requests, report)
+  checkBudget(history, requests, report)
   for (const fact of history) {
     if (fact.kind === 'odd') report('P7', fact.at, `${fact.client} got something odd: ${fact.what}`)
+    if (fact.kind === 'warning' && fact.upstream === STEADY)
+      report('F19', fact.at, `there is a warning about a server that does nothing wrong: ${fact.what}`)
     if (fact.kind === 'broken') report(fact.promise, fact.at, fact.what)
   }
   return violations.sort((a, b) => a.at - b.at)
@@ -168,6 +178,97 @@ function checkProgress(history: History, requests: readonly Request[], report: R
     if (isOwn && fact.at > answeredAt)
       report('P3', fact.at, `${describe(request.sent)} got progress after its answer`)
   }
+}
+
+/** F37: who asks in answer to a call to be left alone gets no call that was made after the gateway knew. */
+function checkRests(history: History, requests: readonly Request[], report: Report): void {
+  const sentAt = new Map(requests.map(({ sent }) => [sent.nonce, sent.at]))
+  const rests = new Map<string, { from: number; until: number }>()
+  for (const fact of history) {
+    if (fact.kind === 'rest') {
+      const known = rests.get(fact.upstream)
+      const from = known && known.until >= fact.at ? known.from : fact.at
+      rests.set(fact.upstream, { from, until: Math.max(fact.until, known?.until ?? 0) })
+    } else if (fact.kind === 'called') {
+      const rest = rests.get(fact.upstream)
+      if (!rest || fact.at >= rest.until || (sentAt.get(fact.nonce) ?? 0) < rest.from + TOLD_MS) continue
+      const left = Math.round(rest.until - fact.at)
+      report(
+        'F37',
+        fact.at,
+        `${fact.upstream} was called (${fact.nonce}) ${left} ms before the end of its rest`,
+      )
+    }
+  }
+}
+
+/** Nobody is told that what a server has would not exist, or that a request was wrong which was not. */
+function checkRefused({ sent, answers }: Request, report: Report): void {
+  const isRight = sent.upstream !== null && sent.tool !== 'flicker'
+  for (const { at, answer } of answers) {
+    if (isRight && answer.said === 'refused')
+      report('P12', at, `${describe(sent)} was refused: ${answer.words}`)
+  }
+}
+
+/** What was under way at a child that dies is told so at once, not when its time is over. */
+function checkDeaths(history: History, requests: readonly Request[], report: Report): void {
+  const byNonce = new Map(requests.map(request => [request.sent.nonce, request]))
+  const underWay = new Map<string, Set<string>>()
+  for (const fact of history) {
+    if (fact.kind === 'called') {
+      const set = underWay.get(fact.upstream) ?? new Set()
+      underWay.set(fact.upstream, set.add(fact.nonce))
+    } else if (fact.kind === 'died') {
+      for (const nonce of underWay.get(fact.upstream) ?? []) {
+        const request = byNonce.get(nonce)
+        if (request) checkDeath(request, fact.at, report)
+      }
+      underWay.delete(fact.upstream)
+    }
+  }
+}
+
+function checkDeath({ sent, answers, cancelledAt, leftAt }: Request, at: number, report: Report): void {
+  // A call that asks its client something is between two requests, not under way.
+  if (
+    sent.retry !== 'never' ||
+    sent.tool === 'ask' ||
+    cancelledAt !== null ||
+    (leftAt ?? Infinity) < at + DEATH_MS
+  )
+    return
+  const answeredAt = answers[0]?.at ?? Infinity
+  if (answeredAt > at + DEATH_MS)
+    report('P3', at, `${describe(sent)} was not told within ${DEATH_MS} ms that its server died`)
+}
+
+/** A fifth of what is under way, and always three. */
+function checkBudget(history: History, requests: readonly Request[], report: Report): void {
+  const byNonce = new Map(requests.map(request => [request.sent.nonce, request]))
+  const called = new Map<string, number>()
+  const retried = new Map<string, Set<Request>>()
+  for (const fact of history) {
+    if (fact.kind !== 'called') continue
+    const request = byNonce.get(fact.nonce)
+    const times = (called.get(fact.nonce) ?? 0) + 1
+    called.set(fact.nonce, times)
+    if (!request || times === 1 || request.sent.tool === 'ask') continue
+    const set = retried.get(fact.upstream) ?? new Set()
+    retried.set(fact.upstream, set.add(request))
+    const open = (one: Request) => isUnderWay(one, fact.at)
+    const retrying = [...set].filter(open).length
+    if (retrying <= 3) continue
+    const active = requests.filter(one => one.sent.upstream === fact.upstream && open(one)).length
+    if (retrying > Math.max(3, active / 5))
+      report('F36', fact.at, `${fact.upstream} sees ${retrying} retries at a time, of ${active} requests`)
+  }
+}
+
+function isUnderWay({ sent, answers, cancelledAt, leftAt }: Request, at: number): boolean {
+  return (
+    sent.at <= at && Math.min(answers[0]?.at ?? Infinity, cancelledAt ?? Infinity, leftAt ?? Infinity) >= at
+  )
 }
 
 function describe({ client, id, method, upstream, tool, nonce, at }: Sent): string {

@@ -26,16 +26,26 @@ export interface Patience {
 const LIST_MS = 1_000
 
 const WEIGHTS = { tool: 70, list: 10, read: 7, prompt: 5, unknown: 3, ping: 3 } as const
-const TOOL_WEIGHTS = { act: 30, look: 10, slow: 12, chatty: 10, grumble: 5, ask: 8, flicker: 4 } as const
+const TOOL_WEIGHTS = {
+  act: 25,
+  again: 8,
+  look: 8,
+  slow: 12,
+  chatty: 10,
+  grumble: 5,
+  ask: 8,
+  flicker: 4,
+} as const
 
 export function drawWish(dice: Dice, fleet: readonly Member[], nonce: string, patience: Patience): Wish {
   const member = dice.chance(0.25) ? fleet.find(({ name }) => name === STEADY) : dice.pick(fleet)
-  const upstream = member?.name ?? STEADY
+  if (!member) throw new Error('a fleet has a steady server')
+  const upstream = member.name
   const withinMs = patience.callMs
   switch (dice.weighted(WEIGHTS)) {
     case 'tool': {
       const tool = dice.weighted(TOOL_WEIGHTS)
-      return callOf(upstream, tool, nonce, tool === 'ask' ? patience.askMs : withinMs)
+      return callOf(member, tool, nonce, tool === 'ask' ? patience.askMs : withinMs)
     }
     case 'list': {
       const method = dice.pick(['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list'])
@@ -56,13 +66,13 @@ export function drawWish(dice: Dice, fleet: readonly Member[], nonce: string, pa
   }
 }
 
-export function callOf(upstream: string, tool: string, nonce: string, withinMs: number): Wish {
-  const params = { name: `${upstream}__${tool}`, arguments: { nonce } }
+export function callOf(member: Member, tool: string, nonce: string, withinMs: number): Wish {
+  const params = { name: `${member.name}__${tool}`, arguments: { nonce } }
   return {
     ...about('tools/call', params, nonce, withinMs),
-    upstream,
+    upstream: member.name,
     tool,
-    retry: tool === 'look' ? 'free' : 'never',
+    retry: member.repeatable.has(tool) ? 'free' : 'never',
     wantsProgress: tool === 'chatty',
   }
 }

@@ -30,9 +30,6 @@ const STDIO_STRIKES: readonly Strike[] = [
 ]
 const HTTP_STRIKES: readonly Strike[] = ['crash', 'flip-tools', 'drop-sessions', 'cut-streams']
 
-/** From the server's words to the gateway, and back with what it had sent before. */
-const ON_ITS_WAY_MS = 100
-
 /** What befalls one server, and when: drawn from the seed before the run begins. */
 export class FaultPlan implements Mood {
   readonly troubles: readonly Trouble[]
@@ -41,7 +38,6 @@ export class FaultPlan implements Mood {
   #current: Trouble | null = null
   /** Until then it asked to be left alone. */
   restsUntil = 0
-  #restsFrom = 0
 
   constructor(
     private readonly world: World,
@@ -80,18 +76,10 @@ export class FaultPlan implements Mood {
     return fault
   }
 
-  asksForRest(ms: number): void {
-    this.#restsFrom = this.world.now > this.restsUntil ? this.world.now : this.#restsFrom
-    this.restsUntil = Math.max(this.restsUntil, this.world.now + ms)
-  }
-
-  /** Calls that were on their way when it asked still come. */
-  called(): void {
-    const { now } = this.world
-    if (now < this.#restsFrom + ON_ITS_WAY_MS || now >= this.restsUntil) return
-    const left = Math.round(this.restsUntil - now)
-    const what = `${this.name} was called ${left} ms before the end of the rest that it asked for`
-    this.world.note({ kind: 'broken', promise: 'F37', what })
+  asksForRest(ms: number, isCall: boolean): void {
+    const until = this.world.now + ms
+    this.restsUntil = Math.max(this.restsUntil, until)
+    if (isCall) this.world.note({ kind: 'rest', upstream: this.name, until })
   }
 
   /** How long the last run of troubles took, with less than two minutes of peace in between. */

@@ -18,6 +18,8 @@ export interface Member {
   readonly entry: Record<string, unknown>
   /** The limit of one start. */
   readonly startMs: number
+  /** Tools that its entry in the config lets run twice. */
+  readonly repeatable: ReadonlySet<string>
   /** It can tell that its lists changed. */
   readonly tells: boolean
   /** Makes what `plan` says happen. */
@@ -50,11 +52,13 @@ export function createFleet({ machine, liftAt, models }: FleetOptions): Member[]
 /** The fleet as the gateway reads it from a config. */
 export function specsOf(fleet: readonly Member[], dice: Dice): readonly (UpstreamSpec | MisconfiguredSpec)[] {
   const servers = Object.fromEntries(
-    fleet.map(({ name, entry }) => {
+    fleet.map(({ name, entry, repeatable }) => {
       const requestTimeout = name === STEADY ? 20_000 : dice.pick([3_000, 20_000])
       const holdfast = {
         requestTimeout,
         totalTimeout: requestTimeout * dice.pick([1, 2]),
+        ...(repeatable.has('again') ? { idempotent: ['again'] } : {}),
+        ...(repeatable.has('look') ? { trusted: true } : {}),
         ...(dice.chance(0.15) && name !== STEADY ? { lazy: true } : {}),
         ...(dice.chance(0.15) ? { unavailable: 'hide' } : {}),
       }
@@ -72,7 +76,8 @@ function createMember(machine: Machine, dice: Dice, name: string, model: Model, 
   const app = new App(machine.world, name, era)
   const plan = new FaultPlan(machine.world, name, transport, liftAt, name === STEADY)
   const create = transport === 'stdio' ? stdioMember : httpMember
-  return { name, model, app, plan, ...create(machine, dice, app, plan) }
+  const repeatable = new Set(['again', 'look'].filter(() => dice.chance(0.5)))
+  return { name, model, app, plan, repeatable, ...create(machine, dice, app, plan) }
 }
 
 function stdioMember({ world, programs }: Machine, dice: Dice, app: App, plan: FaultPlan) {

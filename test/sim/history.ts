@@ -26,6 +26,12 @@ export type Fact =
   | { readonly kind: 'odd'; readonly client: string; readonly what: string }
   /** A tool call reached its effect at the server. */
   | { readonly kind: 'effect'; readonly upstream: string; readonly nonce: string }
+  /** A call reached its server. */
+  | { readonly kind: 'called'; readonly upstream: string; readonly nonce: string }
+  /** A child ended with whatever it was doing. */
+  | { readonly kind: 'died'; readonly upstream: string }
+  /** A server asked, in answer to a call, to be left alone. */
+  | { readonly kind: 'rest'; readonly upstream: string; readonly until: number }
   | { readonly kind: 'fault'; readonly upstream: string; readonly what: string }
   | {
       readonly kind: 'state'

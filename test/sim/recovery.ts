@@ -71,7 +71,7 @@ class Recovery {
       if (!this.isOpen) return
       const nonce = crowd.nonce()
       this.#nonces.add(nonce)
-      client.ask(callOf(this.member.name, 'look', nonce, crowd.patience.callMs))
+      client.ask(callOf(this.member, 'look', nonce, crowd.patience.callMs))
       world.after(1_000, call)
     }
     call()
@@ -127,9 +127,9 @@ class Recovery {
 async function expectServed({ world, crowd, fleet }: Simulation): Promise<void> {
   const client = crowd.visitor()
   const from = world.history.length
-  const nonces = fleet.map(({ name }) => {
+  const nonces = fleet.map(member => {
     const nonce = crowd.nonce()
-    client.ask(callOf(name, 'act', nonce, 5_000))
+    client.ask(callOf(member, 'act', nonce, 5_000))
     return nonce
   })
   await world.run(world.now + 5_000)

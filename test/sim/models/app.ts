@@ -28,10 +28,8 @@ export interface Mood {
   /** `mute` = runs and takes everything, answers nothing. */
   readonly condition: 'well' | 'down' | 'mute' | 'hole' | 'missing'
   faultFor(method: string, known: readonly RequestFault[]): RequestFault | null
-  /** It asked to be left alone, and gave this long. */
-  asksForRest(ms: number): void
-  /** A call arrives. */
-  called(): void
+  /** It asked to be left alone for so long, in answer to a call, or to something of the gateway's own. */
+  asksForRest(ms: number, isCall: boolean): void
 }
 
 export interface Message {
@@ -55,8 +53,10 @@ export interface Job {
   readonly result: Record<string, unknown>
 }
 
-export const TOOLS = ['act', 'look', 'slow', 'chatty', 'grumble', 'ask'] as const
+export const TOOLS = ['act', 'again', 'look', 'slow', 'chatty', 'grumble', 'ask'] as const
 export type Tool = (typeof TOOLS)[number] | 'flicker'
+
+export const CALLS: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', 'resources/read'])
 
 export const QUESTION = { message: 'Go on?', requestedSchema: { type: 'object', properties: {} } }
 
@@ -145,7 +145,7 @@ export class App {
     const ms = isSlow ? dice.between(200, 12_000) : dice.between(0, 30)
     return {
       nonce,
-      effect: tool !== null && tool !== 'look',
+      effect: tool !== null,
       effectFirst: dice.chance(0.5),
       ms,
       progress: tool === 'chatty' ? dice.between(1, 4) : 0,
@@ -155,6 +155,14 @@ export class App {
         ...(this.era === 'modern' ? { resultType: 'complete' } : {}),
       },
     }
+  }
+
+  called({ method, params }: Message): void {
+    this.world.note({ kind: 'called', upstream: this.name, nonce: nonceOf(method, params) })
+  }
+
+  died(): void {
+    this.world.note({ kind: 'died', upstream: this.name })
   }
 
   ran(nonce: string): void {

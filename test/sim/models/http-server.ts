@@ -1,6 +1,6 @@
 import type { Site, SiteAnswer, SiteRequest } from '../virtual-dialer.js'
 import { EPOCH } from '../world.js'
-import { type App, type Message, type Mood, QUESTION, type RequestFault } from './app.js'
+import { type App, CALLS, type Message, type Mood, QUESTION, type RequestFault } from './app.js'
 import { EventLog } from './event-log.js'
 import { type Lane, work } from './work.js'
 
@@ -99,7 +99,7 @@ export class HttpServer implements Site {
     const { app } = this
     const isFirst = message.method === 'initialize' || message.method === 'server/discover'
     if (app.era === 'legacy' && session === undefined && !isFirst) return refuse(answer, 400)
-    if (message.method === 'tools/call') this.mood.called()
+    if (CALLS.has(message.method ?? '')) app.called(message)
     const known = session === undefined ? KNOWN : IN_SESSION
     const fault = this.mood.faultFor(message.method ?? '', known)
     if (message.method === 'subscriptions/listen' && app.era === 'modern' && fault === null)
@@ -183,19 +183,29 @@ export class HttpServer implements Site {
         if (!log.started && app.dice.chance(0.5)) return sendJson(answer, sent, headers)
         log.push(sent, true)
       },
-      breaks: (fault, sent) => this.#break(fault, session, answer, log, sent),
+      breaks: (fault, sent) => {
+        if (fault === 'rate') return this.#throttle(message, answer)
+        this.#break(fault, session, answer, log, sent)
+      },
       ask: this.#sessions.get(session ?? '') ? respond => this.#ask(log, respond) : null,
     }
   }
 
+  #throttle({ method }: Message, answer: SiteAnswer): void {
+    refuse(answer, 429, { 'retry-after': this.#retryAfter(CALLS.has(method ?? '')) })
+  }
+
   /** In all the forms that are seen. */
-  #retryAfter(): string {
+  #retryAfter(isCall: boolean): string {
     const { dice, world } = this.app
     const seconds = dice.pick([1, 2, 30, 3_000_000])
     const form = dice.pick(['seconds', 'date', 'nonsense'] as const)
     if (form === 'nonsense') return dice.pick(['-1', 'soon'])
-    this.mood.asksForRest(Math.min(seconds * 1_000, LONGEST_REST_MS))
-    return form === 'seconds' ? String(seconds) : new Date(EPOCH + world.now + seconds * 1_000).toUTCString()
+    // A date has no parts of a second.
+    const until =
+      form === 'seconds' ? world.now + seconds * 1_000 : Math.floor(world.now / 1_000 + seconds) * 1_000
+    this.mood.asksForRest(Math.min(until - world.now, LONGEST_REST_MS), isCall)
+    return form === 'seconds' ? String(seconds) : new Date(EPOCH + until).toUTCString()
   }
 
   #ask(log: EventLog, respond: (accepted: boolean) => void): void {
@@ -213,8 +223,6 @@ export class HttpServer implements Site {
   ): void {
     const { dice } = this.app
     switch (fault) {
-      case 'rate':
-        return refuse(answer, 429, { 'retry-after': this.#retryAfter() })
       case 'status-before':
       case 'status-after':
         return refuse(answer, dice.pick([500, 502, 503, 504]))

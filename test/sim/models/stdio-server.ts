@@ -1,5 +1,5 @@
 import type { Program, VirtualProcess } from '../virtual-process.js'
-import type { App, Message, Mood, RequestFault } from './app.js'
+import { type App, CALLS, type Message, type Mood, type RequestFault } from './app.js'
 import { type Lane, work } from './work.js'
 
 const KNOWN: readonly RequestFault[] = [
@@ -57,6 +57,7 @@ export class StdioServer implements Program {
     const message = JSON.parse(text) as Message
     if (message.method === undefined) return
     if (message.id === undefined) return this.#notified(message)
+    if (CALLS.has(message.method)) this.app.called(message)
     if (message.method === 'initialize') this.#greeted = true
     if (!this.#greeted && this.traits.diesOnProbe && this.app.era === 'legacy') return this.crash(3)
     if (message.method === 'subscriptions/listen' && this.app.era === 'modern') return this.#listen(message)
@@ -75,6 +76,7 @@ export class StdioServer implements Program {
 
   crash(code: number): void {
     this.#leave()
+    this.app.died()
     this.#process?.complain('panic: out of luck')
     this.#process?.exit(code)
   }
