@@ -1,3 +1,5 @@
+import { SUPERVISION } from './requirements/supervision.js'
+
 /**
  * What Holdfast promises, as data: each entry is cited by at least one test through `verifies`, or is owed.
  * A to C and N: behaviour with partial outages and broken configs. P: rules of the MCP specification.
@@ -484,4 +486,5 @@ export const REQUIREMENTS: readonly Requirement[] = [
     source: 'MCP 2026-07-28 server/utilities/pagination',
     behaviour: 'Cursors are opaque, the empty one is one, and a loop ends.',
   },
+  ...SUPERVISION,
 ]

@@ -296,7 +296,7 @@ export class HealthWatch {
     if (isThrottled(error)) return this.#succeeded()
     if (error.details.local) return
     this.#probes = probeFailed(this.#probes, reasonOf(error))
-    this.#feed({ kind: 'failed', reason: reasonOf(error), crowded: false })
+    this.#feed({ kind: 'failed', reason: reasonOf(error), crowded: this.isUnwell })
     if (!this.isUnwell) return
     if (this.#probes.failures === this.#policy.failures) this.events.changed(true)
     this.events.unwell(error)

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { verifies } from '../../../test/kit/verifies.js'
 import {
   backoffDelay,
   INITIAL,
@@ -208,7 +209,7 @@ describe('a crash loop', () => {
     expect(crash(20, 10, { ...ENDS, local: true } as typeof ENDS).kinds).not.toContain('quarantined')
   })
 
-  test('is forgiven after a healthy run, and by a person', () => {
+  verifies(['I109'], 'is forgiven after a healthy run, and by a person', () => {
     const { current, now } = crash(6, 10)
     const due = 'until' in current.state ? current.state.until : 0
     let ready = step(current, { kind: 'timer-fired', epoch: current.epoch }, due, 0.5, POLICY).next

@@ -136,8 +136,9 @@ export class Dispatch implements RunningCall {
   /** Worth a wait: a first start, the restart after a death, a try that this call began, a remote that wakes up. */
   #isComing(): boolean {
     const view = this.supervisor.view()
-    if (view.state === 'starting') return view.attempts <= 1 || this.#woke
-    return this.supervisor.spec.supervision.wake && view.state === 'backoff'
+    const { wake } = this.supervisor.spec.supervision
+    if (view.state === 'starting') return view.attempts <= 1 || this.#woke || wake
+    return wake && view.state === 'backoff'
   }
 
   /** The breaker, and what the server asked for. */

@@ -64,7 +64,7 @@ class CallInFlight implements RunningCall {
   ) {}
 
   start(): RunningCall {
-    this.#route(this.room.host.clock.now() + LIMITS.resolveMs)
+    this.#route(this.room.host.clock.now())
     return this
   }
 
@@ -85,7 +85,7 @@ class CallInFlight implements RunningCall {
     queueMicrotask(() => this.#finish({ kind: 'never-sent', error }))
   }
 
-  #route(resolveBy: number): void {
+  #route(startedAt: number): void {
     const resolution = resolve(this.room.store.current, this.call.context.scope, this.target)
     switch (resolution.kind) {
       case 'found':
@@ -93,25 +93,25 @@ class CallInFlight implements RunningCall {
       case 'ask-in-order':
         return this.#askInOrder(resolution.candidates, 0)
       case 'undecided':
-        return this.#waitForOwner(resolution, resolveBy)
+        return this.#waitForOwner(resolution, startedAt)
       case 'unknown':
         return this.#refuse(notFound(this.target, []))
     }
   }
 
   /** The name may belong to a server that is still starting: look again whenever something is known anew. */
-  #waitForOwner(resolution: Extract<Resolution, { kind: 'undecided' }>, resolveBy: number): void {
-    for (const name of [...resolution.pending, ...resolution.unavailable]) this.#wake(name)
-    const left = resolveBy - this.room.host.clock.now()
+  #waitForOwner(resolution: Extract<Resolution, { kind: 'undecided' }>, startedAt: number): void {
+    const names = [...resolution.pending, ...resolution.unavailable]
+    for (const name of names) this.#wake(name)
+    const hold = names.some(name => this.#isSleeper(name)) ? LIMITS.holdStdioMs : LIMITS.resolveMs
+    const left = startedAt + hold - this.room.host.clock.now()
     const coming = resolution.pending.length > 0 || resolution.unavailable.some(name => this.#isWaking(name))
     if (!coming || left <= 0) {
       const { upstreams } = this.room.store.current
-      const views = [...resolution.pending, ...resolution.unavailable].flatMap(
-        name => upstreams.get(name) ?? [],
-      )
+      const views = names.flatMap(name => upstreams.get(name) ?? [])
       return this.#refuse(notFound(this.target, this.#unavailableErrors(views)))
     }
-    this.#waitForCommit(left, () => this.#route(resolveBy))
+    this.#waitForCommit(left, () => this.#route(startedAt))
   }
 
   /** A call may trigger a try; the one that did waits for it, the others are told the cause at once. */
@@ -120,7 +120,14 @@ class CallInFlight implements RunningCall {
   }
 
   #isWaking(name: string): boolean {
-    return this.#woken.includes(name) && this.room.supervisor(name)?.state === 'starting'
+    const state = this.room.supervisor(name)?.state
+    if (this.#isSleeper(name)) return state === 'starting' || state === 'backoff'
+    return this.#woken.includes(name) && state === 'starting'
+  }
+
+  /** A remote that scales to zero: its start may take long and fail at first. */
+  #isSleeper(name: string): boolean {
+    return this.room.supervisor(name)?.spec.supervision.wake === true
   }
 
   #unavailableErrors(views: readonly UpstreamView[]): GatewayError[] {
@@ -136,6 +143,8 @@ class CallInFlight implements RunningCall {
       this.#stopWaiting = null
     }
     const wake = () => {
+      // Told twice by commits within commits: a second run of a call would be unforgivable.
+      if (this.#stopWaiting !== stop) return
       stop()
       then()
     }

@@ -20,6 +20,9 @@ export const OF_TRANSPORT = new Set([
   'close-stdin',
 ])
 
+/** Methods without a slash; what else has none is an HTTP verb or `start`. */
+const BARE_METHODS = new Set(['initialize', 'ping'])
+
 export function isInstead(fault) {
   return fault.before ?? INSTEAD.has(fault.do.kind)
 }
@@ -31,7 +34,7 @@ export function isInstead(fault) {
 export function matchingFaults(script, subject, count) {
   return (script.faults ?? []).filter(fault => {
     if (fault.on !== '*' && fault.on !== subject.on) return false
-    if (fault.on === '*' && !subject.on.includes('/') && subject.on !== 'initialize') return false
+    if (fault.on === '*' && !subject.on.includes('/') && !BARE_METHODS.has(subject.on)) return false
     if (fault.tool !== undefined && fault.tool !== subject.tool) return false
     if (fault.era !== undefined && fault.era !== subject.era) return false
     if (fault.cursor !== undefined && fault.cursor !== (subject.cursor ?? null)) return false

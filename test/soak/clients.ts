@@ -1,0 +1,161 @@
+import { Agent, request } from 'node:http'
+import { setTimeout as delay } from 'node:timers/promises'
+
+/** What one client asked, and what it was told. */
+export interface Told {
+  readonly nonce: string
+  readonly upstream: string
+  /** Final answers to it; exactly one is right. */
+  answers: number
+  /** `done`, a failure kind, or what was wrong with the answer. */
+  outcome: string
+}
+
+const MODERN_META = {
+  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+  'io.modelcontextprotocol/clientCapabilities': {},
+}
+
+interface Answer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  readonly messages: readonly string[]
+}
+
+/** A client that calls tools of random servers one after the other, each with a nonce of its own. */
+export class SoakClient {
+  readonly told: Told[] = []
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: 4 })
+  #session: string | null = null
+  #calls = 0
+
+  constructor(
+    private readonly url: string,
+    private readonly name: string,
+    private readonly era: 'legacy' | 'modern',
+  ) {}
+
+  async run(
+    upstreams: readonly string[],
+    random: () => number,
+    isOver: () => boolean,
+    pauseMs: number,
+  ): Promise<void> {
+    while (!isOver()) {
+      const upstream = upstreams[Math.floor(random() * upstreams.length)] ?? ''
+      const dice = random()
+      if (dice < 0.1) await this.#list()
+      else await this.#call(upstream)
+      await delay(pauseMs * random())
+    }
+    this.#agent.destroy()
+  }
+
+  async #list(): Promise<void> {
+    const { messages } = await this.#ask('tools/list', {})
+    const last = JSON.parse(messages.at(-1) ?? '{}') as { result?: { tools?: unknown } }
+    if (!Array.isArray(last.result?.tools)) {
+      this.told.push({ nonce: 'list', upstream: '', answers: 1, outcome: `not a list: ${messages.at(-1)}` })
+    }
+  }
+
+  async #call(upstream: string): Promise<void> {
+    const nonce = `${this.name}-${++this.#calls}`
+    const told: Told = { nonce, upstream, answers: 0, outcome: 'none' }
+    this.told.push(told)
+    const name = `${upstream}__echo`
+    const { messages } = await this.#ask('tools/call', { name, arguments: { nonce } }, name)
+    for (const text of messages) {
+      const message = JSON.parse(text) as { id?: unknown; result?: Result; error?: { code: number } }
+      if (message.id === undefined) continue
+      told.answers += 1
+      told.outcome = outcomeOf(message, nonce)
+    }
+  }
+
+  async #ask(method: string, params: Record<string, unknown>, name?: string): Promise<Answer> {
+    if (this.era === 'modern') {
+      const headers = {
+        'mcp-protocol-version': '2026-07-28',
+        'mcp-method': method,
+        ...(name === undefined ? {} : { 'mcp-name': name }),
+      }
+      return this.#post({ jsonrpc: '2.0', id: 0, method, params: { ...params, _meta: MODERN_META } }, headers)
+    }
+    if (!this.#session) await this.#hello()
+    // Every client uses the same ids.
+    const body = { jsonrpc: '2.0', id: this.#calls, method, params }
+    return this.#post(body, { 'mcp-session-id': this.#session ?? '' })
+  }
+
+  async #hello(): Promise<void> {
+    const params = {
+      protocolVersion: '2025-11-25',
+      capabilities: {},
+      clientInfo: { name: this.name, version: '1' },
+    }
+    const { headers } = await this.#post({ jsonrpc: '2.0', id: 0, method: 'initialize', params })
+    this.#session = String(headers['mcp-session-id'])
+    await this.#post(
+      { jsonrpc: '2.0', method: 'notifications/initialized' },
+      { 'mcp-session-id': this.#session },
+    )
+  }
+
+  #post(message: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+    const body = Buffer.from(JSON.stringify(message))
+    return new Promise((resolve, reject) => {
+      const req = request(
+        this.url,
+        {
+          method: 'POST',
+          agent: this.#agent,
+          timeout: 60_000,
+          headers: {
+            'content-type': 'application/json',
+            accept: 'application/json, text/event-stream',
+            'content-length': body.length,
+            ...headers,
+          },
+        },
+        res => {
+          let text = ''
+          res.setEncoding('utf8').on('data', chunk => {
+            text += chunk
+          })
+          res.on('error', reject)
+          res.on('end', () =>
+            resolve({ status: res.statusCode ?? 0, headers: res.headers, messages: messagesIn(text) }),
+          )
+        },
+      )
+      req.on('timeout', () => req.destroy(new Error('no answer in 60 s')))
+      req.on('error', reject)
+      req.end(body)
+    })
+  }
+}
+
+interface Result {
+  readonly isError?: boolean
+  readonly structuredContent?: { readonly nonce?: string }
+  readonly _meta?: Readonly<Record<string, { readonly kind?: string }>>
+}
+
+function outcomeOf({ result, error }: { result?: Result; error?: { code: number } }, nonce: string): string {
+  if (error) return `error ${error.code}`
+  const failure = result?._meta?.['dev.holdfast/failure']?.kind
+  if (failure) return failure
+  const said = result?.structuredContent?.nonce
+  return said === nonce ? 'done' : `the answer of ${said}`
+}
+
+function messagesIn(text: string): string[] {
+  if (!text.startsWith('event:') && !text.startsWith('data:') && !text.startsWith(':'))
+    return text === '' ? [] : [text]
+  return text
+    .split('\n')
+    .filter(line => line.startsWith('data:'))
+    .map(line => line.slice(5).trim())
+    .filter(line => line !== '')
+}
