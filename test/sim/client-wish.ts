@@ -51,10 +51,8 @@ export function drawWish(dice: Dice, fleet: readonly Member[], nonce: string, pa
       const method = dice.pick(['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list'])
       return about(method, {}, nonce, LIST_MS)
     }
-    case 'read': {
-      const params = { uri: `mem://${upstream}~/doc`, _meta: { nonce } }
-      return { ...about('resources/read', params, nonce, withinMs), upstream }
-    }
+    case 'read':
+      return readOf(member, nonce, withinMs)
     case 'prompt': {
       const params = { name: `${upstream}__greet`, arguments: { nonce } }
       return { ...about('prompts/get', params, nonce, withinMs), upstream }
@@ -64,6 +62,11 @@ export function drawWish(dice: Dice, fleet: readonly Member[], nonce: string, pa
     case 'ping':
       return about('ping', {}, nonce, 100)
   }
+}
+
+export function readOf({ name }: Member, nonce: string, withinMs: number): Wish {
+  const params = { uri: `mem://${name}~/doc`, _meta: { nonce } }
+  return { ...about('resources/read', params, nonce, withinMs), upstream: name }
 }
 
 export function callOf(member: Member, tool: string, nonce: string, withinMs: number): Wish {

@@ -1,11 +1,13 @@
-import { drawWish, type Patience, type Wish } from './client-wish.js'
+import { drawWish, type Patience, readOf, type Wish } from './client-wish.js'
 import { type Client, type ClientRoom, CoreClient, LineClient } from './clients.js'
 import type { Dice } from './dice.js'
-import type { Member } from './fleet.js'
+import { type Member, STEADY } from './fleet.js'
 
 /** Finding the owner of a name, and the longest `totalTimeout` of a fleet; a question to the client has ten minutes. */
 const CALL_MS = 5_000 + 40_000 + 1_000
 const PATIENCE: Patience = { callMs: CALL_MS, askMs: 2 * CALL_MS + 600_000 }
+
+const STAMPEDE = 40
 
 /** Many clients at once, who come, ask, change their minds and go. */
 export class Crowd {
@@ -18,15 +20,34 @@ export class Crowd {
     private readonly room: ClientRoom,
     private readonly fleet: readonly Member[],
     private readonly until: number,
+    /** Two clients at once, none of whom takes his time. */
+    private readonly isSmall: boolean,
   ) {
     this.#dice = room.world.dice('crowd')
   }
 
   gather(): void {
-    const size = this.#dice.between(2, 6)
+    const size = this.isSmall ? 2 : this.#dice.between(2, 6)
     for (let i = 0; i < size; i += 1) {
-      this.room.world.after(this.#dice.between(0, 3_000), () => this.#live(this.#enter()))
+      const at = this.isSmall ? 0 : this.#dice.between(0, 3_000)
+      this.room.world.after(at, () => this.#live(this.#enter()))
     }
+    const stampedes = this.isSmall ? 0 : this.#dice.between(0, 3)
+    for (let i = 0; i < stampedes; i += 1) {
+      this.room.world.after(this.#dice.between(0, this.until - 1_000), () => this.#stampede())
+    }
+  }
+
+  /** Everybody reads from one server at the same moment, and in the middle of it the server dies. */
+  #stampede(): void {
+    const { world } = this.room
+    const member = this.#dice.pick(this.fleet.filter(({ name }) => name !== STEADY))
+    const client = this.#enter(true)
+    for (let i = 0; i < STAMPEDE; i += 1) {
+      const wish = readOf(member, this.nonce(), PATIENCE.callMs)
+      world.after(this.#dice.between(0, 20), () => client.ask(wish))
+    }
+    if (this.#dice.chance(0.7)) world.after(this.#dice.between(5, 30), () => member.crash())
   }
 
   /** Somebody who only asks what the test wants. */

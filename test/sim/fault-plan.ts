@@ -44,11 +44,11 @@ export class FaultPlan implements Mood {
     readonly name: string,
     transport: 'stdio' | 'http',
     readonly liftAt: number,
-    steady: boolean,
+    calm: boolean,
   ) {
     this.#dice = world.dice(`faults ${name}`)
-    this.troubles = steady ? [] : this.#drawTroubles(transport)
-    this.strikes = steady ? [] : this.#drawStrikes(transport)
+    this.troubles = calm ? [] : this.#drawTroubles(transport)
+    this.strikes = calm ? [] : this.#drawStrikes(transport)
   }
 
   get condition(): Condition {

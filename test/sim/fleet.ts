@@ -22,6 +22,8 @@ export interface Member {
   readonly repeatable: ReadonlySet<string>
   /** It can tell that its lists changed. */
   readonly tells: boolean
+  /** It ends, with whatever it was doing. */
+  crash(): void
   /** Makes what `plan` says happen. */
   arm(): void
 }
@@ -34,18 +36,20 @@ const MODELS: readonly Model[] = ['stdio-legacy', 'http-legacy', 'http-modern', 
 export interface FleetOptions {
   readonly machine: Machine
   readonly liftAt: number
+  /** Nobody misbehaves. */
+  readonly calm: boolean
   /** None = drawn from the seed. */
   readonly models?: readonly Model[]
 }
 
-export function createFleet({ machine, liftAt, models }: FleetOptions): Member[] {
+export function createFleet({ machine, liftAt, calm, models }: FleetOptions): Member[] {
   const dice = machine.world.dice('fleet')
   const drawn = models ?? MODELS.filter(() => dice.chance(0.7))
   const others = drawn.length > 0 ? drawn : [dice.pick(MODELS)]
   const steady = dice.pick(MODELS)
   return [
-    createMember(machine, dice, STEADY, steady, liftAt),
-    ...others.map((model, index) => createMember(machine, dice, `up${index}`, model, liftAt)),
+    createMember(machine, dice, STEADY, steady, liftAt, true),
+    ...others.map((model, index) => createMember(machine, dice, `up${index}`, model, liftAt, calm)),
   ]
 }
 
@@ -71,10 +75,17 @@ export function specsOf(fleet: readonly Member[], dice: Dice): readonly (Upstrea
   return reading.upstreams
 }
 
-function createMember(machine: Machine, dice: Dice, name: string, model: Model, liftAt: number): Member {
+function createMember(
+  machine: Machine,
+  dice: Dice,
+  name: string,
+  model: Model,
+  liftAt: number,
+  calm: boolean,
+): Member {
   const [transport, era] = model.split('-') as ['stdio' | 'http', 'legacy' | 'modern']
   const app = new App(machine.world, name, era)
-  const plan = new FaultPlan(machine.world, name, transport, liftAt, name === STEADY)
+  const plan = new FaultPlan(machine.world, name, transport, liftAt, calm)
   const create = transport === 'stdio' ? stdioMember : httpMember
   const repeatable = new Set(['again', 'look'].filter(() => dice.chance(0.5)))
   return { name, model, app, plan, repeatable, ...create(machine, dice, app, plan) }
@@ -115,6 +126,7 @@ function stdioMember({ world, programs }: Machine, dice: Dice, app: App, plan: F
     entry: { command: app.name },
     startMs: 60_000,
     tells: true,
+    crash,
     arm: () =>
       plan.arm(strike, (_, now) => {
         if (now === 'down' || now === 'missing') crash()
@@ -143,6 +155,7 @@ function httpMember({ network }: Machine, dice: Dice, app: App, plan: FaultPlan)
   return {
     startMs: 20_000,
     tells: app.era === 'modern' || traits.streams,
+    crash,
     entry: { url: `${origin}/mcp`, type: 'http' },
     arm: () =>
       plan.arm(strike, (before, now) => {

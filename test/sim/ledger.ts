@@ -14,13 +14,13 @@ export class Ledger {
   operations = 0
   /** The operation that fails, by its number; 0 = none. */
   failing = 0
-  failed: string | null = null
+  failed: { readonly what: string; readonly upstream: string } | null = null
 
-  /** Counts one operation. @returns true when this is the one that fails */
-  operate(what: string): boolean {
+  /** Counts one operation for a server. @returns true when this is the one that fails */
+  operate(what: string, upstream: string): boolean {
     this.operations += 1
     if (this.operations !== this.failing) return false
-    this.failed = what
+    this.failed = { what, upstream }
     return true
   }
 

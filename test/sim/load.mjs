@@ -1,23 +1,29 @@
+import { fileURLToPath } from 'node:url'
 import { createViteServer } from 'vitest/node'
 
-/**
- * Loads the simulator and the gateway's sources as they stand, without a build.
- * @param {{ name: string, transform(code: string, id: string): string | null }[]} plugins change sources on their way in
- */
-export async function loadSimulator(plugins = []) {
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+
+/** The sources of one gateway of its own: each load has modules of its own. */
+export async function loadSimulator(changes = []) {
   const server = await createViteServer({
-    root: new URL('../..', import.meta.url).pathname,
+    root: ROOT,
     configFile: false,
     logLevel: 'error',
     appType: 'custom',
-    cacheDir: undefined,
     server: { middlewareMode: true, hmr: false, ws: false, watch: null },
     optimizeDeps: { noDiscovery: true, include: [] },
-    plugins,
+    plugins: [
+      { name: 'changed-sources', enforce: 'pre', transform: (code, id) => changed(code, id, changes) },
+    ],
   })
-  const [simulation, render] = await Promise.all([
+  const [{ simulate }, { renderReport, renderHistory }] = await Promise.all([
     server.ssrLoadModule('/test/sim/simulation.ts'),
     server.ssrLoadModule('/test/sim/render.ts'),
   ])
-  return { simulate: simulation.simulate, ...render, close: () => server.close() }
+  return { simulate, renderReport, renderHistory, close: () => server.close() }
+}
+
+function changed(code, id, changes) {
+  const own = changes.filter(({ file }) => id === `${ROOT}${file}`)
+  return own.length === 0 ? null : own.reduce((text, { change }) => change(text), code)
 }

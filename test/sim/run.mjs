@@ -17,6 +17,7 @@ const { values } = parseArgs({
     fail: { type: 'string', default: '0' },
     trace: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
+    calm: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 })
@@ -33,7 +34,7 @@ const count = single ? 1 : Number(values.seeds)
 const startedAt = performance.now()
 const failing = []
 for (let seed = first; seed < first + count; seed += 1) {
-  const report = await simulate({ seed, failing: Number(values.fail) })
+  const report = await simulate({ seed, failing: Number(values.fail), calm: values.calm })
   if (values.trace) console.log(renderHistory(report, values.only))
   if (single || report.violations.length > 0) console.log(renderReport(report))
   if (report.violations.length > 0) failing.push(seed)

@@ -1,5 +1,4 @@
 import { Runtime } from '../../src/runtime/gateway.js'
-import type { ConnectorFactory } from '../../src/runtime/ports.js'
 import { createConnectorFactory } from '../../src/upstream/index.js'
 import { check, type Violation } from './checker.js'
 import { Crowd } from './crowd.js'
@@ -13,12 +12,10 @@ import { World } from './world.js'
 export interface RunOptions {
   readonly seed: number
   readonly models?: readonly Model[]
-  /** Virtual ms after which nothing goes wrong any more. */
-  readonly liftAt?: number
-  /** The operation of the machine that fails. */
+  /** A few seconds in which no server misbehaves. */
+  readonly calm?: boolean
+  /** The operation of the machine that fails, counted from 1. */
   readonly failing?: number
-  /** Puts something between the gateway and its servers, to see that the checker notices. */
-  readonly tamper?: (connectors: ConnectorFactory) => ConnectorFactory
 }
 
 export interface Report {
@@ -41,6 +38,7 @@ export interface Simulation {
   readonly liftAt: number
 }
 
+const CALM_MS = 2_500
 /** By then everything that the gateway held must be let go of. */
 const BASELINE_MS = 60_000
 
@@ -61,12 +59,12 @@ function set(world: World, options: RunOptions): Simulation {
   ledger.failing = options.failing ?? 0
   const machine = { world, ledger, programs: new Map(), network: new Network() }
   const host = createVirtualHost(machine)
-  const liftAt = options.liftAt ?? dice.between(20_000, 150_000)
-  const fleet = createFleet({ machine, liftAt, ...(options.models ? { models: options.models } : {}) })
-  const connectors = createConnectorFactory(host, { name: 'sim', version: '1' })
+  const { calm = false, models } = options
+  const liftAt = calm ? CALM_MS : dice.between(20_000, 150_000)
+  const fleet = createFleet({ machine, liftAt, calm, ...(models ? { models } : {}) })
   const runtime = new Runtime({
     host,
-    connectors: options.tamper?.(connectors) ?? connectors,
+    connectors: createConnectorFactory(host, { name: 'sim', version: '1' }),
     upstreams: specsOf(fleet, dice),
     info: { name: 'sim', title: 'Sim', version: '1' },
     events: {
@@ -74,7 +72,7 @@ function set(world: World, options: RunOptions): Simulation {
       warning: (upstream, what) => world.note({ kind: 'warning', upstream, what }),
     },
   })
-  const crowd = new Crowd({ world, core: runtime, host }, fleet, liftAt)
+  const crowd = new Crowd({ world, core: runtime, host }, fleet, liftAt, calm)
   noteStates(world, runtime)
   return { world, ledger, runtime, fleet, crowd, liftAt }
 }
@@ -101,7 +99,7 @@ async function play({ world, runtime, fleet, crowd, liftAt }: Simulation): Promi
 
 async function end(simulation: Simulation): Promise<void> {
   const { world, runtime, crowd, ledger } = simulation
-  const abrupt = world.dice('end').chance(0.2)
+  const abrupt = world.dice('end').chance(0.2) && ledger.failing === 0
   if (!abrupt) await recover(simulation)
   world.note({ kind: 'phase', phase: 'closing' })
   const closing = close(simulation)
@@ -138,5 +136,12 @@ function judge({ world, ledger }: Simulation, seed: number): Report {
     world.note({ kind: 'broken', promise: 'I4', what: `it would have crashed: ${what}` })
   }
   const requests = world.history.filter(({ kind }) => kind === 'sent').length
-  return { seed, violations: check(world.history), hash: world.hash(), world, ledger, requests }
+  return {
+    seed,
+    violations: check(world.history, ledger.failed?.upstream ?? null),
+    hash: world.hash(),
+    world,
+    ledger,
+    requests,
+  }
 }

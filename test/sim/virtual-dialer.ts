@@ -73,6 +73,11 @@ class VirtualPool implements HttpPool {
     machine.ledger.pools.add(this)
   }
 
+  /** The server at the origin, as the fleet calls it. */
+  get upstream(): string {
+    return new URL(this.origin).hostname.split('.')[0] ?? ''
+  }
+
   request(request: HttpRequest, handler: HttpHandler): HttpExchange {
     this.machine.ledger.dials += 1
     const exchange = new VirtualExchange(this, request, handler)
@@ -119,7 +124,7 @@ class VirtualExchange implements HttpExchange {
   connect(): void {
     const { world, ledger, network } = this.pool.machine
     const door = network.sites.get(this.pool.origin)?.door ?? 'closed'
-    if (ledger.operate('dial') || door === 'closed') {
+    if (ledger.operate('dial', this.pool.upstream) || door === 'closed') {
       this.pool.idle = 0
       world.after(this.pool.dice.between(1, 5), () => this.broken('refused'))
       return
@@ -241,7 +246,7 @@ class VirtualExchange implements HttpExchange {
       const chunk = bytes.subarray(at, at + dice.between(Math.min(most, 1 + (most >> 1)), most))
       at += chunk.length
       this.#ordered(() => {
-        if (this.pool.machine.ledger.operate('read from a socket')) this.broken('reset')
+        if (this.pool.machine.ledger.operate('read from a socket', this.pool.upstream)) this.broken('reset')
         else this.handler.data(chunk)
       })
     }

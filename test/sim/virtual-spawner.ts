@@ -21,6 +21,7 @@ export function createVirtualSpawner(machine: Machine): Spawner {
 class VirtualChild implements Child {
   readonly pid: number | undefined
   readonly #process: VirtualProcess | null
+  readonly #command: string
   #released = false
   /** Written, but not yet in the pipe. */
   #queue: Bytes[] = []
@@ -36,8 +37,9 @@ class VirtualChild implements Child {
     private readonly events: ChildEvents,
   ) {
     const { world, ledger, programs } = machine
+    this.#command = request.command
     ledger.spawns += 1
-    const refused = ledger.operate(`spawn ${request.command}`)
+    const refused = ledger.operate('spawn', request.command)
     const program = refused ? 'missing' : (programs.get(request.command)?.() ?? 'missing')
     if (program === 'missing') {
       this.#process = null
@@ -61,7 +63,7 @@ class VirtualChild implements Child {
   write(bytes: Bytes): boolean {
     const process = this.#process
     if (!process || this.#inputEnded || this.#released) return true
-    if (!process.readsInput || this.machine.ledger.operate('write')) {
+    if (!process.readsInput || this.machine.ledger.operate('write to a child', this.#command)) {
       process.closeInput()
       this.#later(() => this.events.stdinBroken(new Error('EPIPE')))
       return true
@@ -130,7 +132,7 @@ class VirtualChild implements Child {
       const chunk = bytes.subarray(at, at + this.dice.between(Math.min(most, 1 + (most >> 1)), most))
       at += chunk.length
       this.#ordered(this.dice.between(0, 2), () => {
-        if (this.machine.ledger.operate('read from a child')) this.#process?.signal('SIGKILL')
+        if (this.machine.ledger.operate('read from a child', this.#command)) this.#process?.signal('SIGKILL')
         tell(chunk)
       })
     }
