@@ -5,20 +5,24 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Readable, Writable } from 'node:stream'
 import type { ConfigReading } from './config/index.js'
 import {
+  Control,
   describeUpstream,
   type GatewayStatus,
   type Load,
-  serveControl,
   type ToolListing,
+  TransitionFeed,
+  type UpstreamStatus,
 } from './control/index.js'
 import { createGuard, createHttpFace, createStdioFace } from './downstream/index.js'
 import { holdProcess } from './hold.js'
-import { nodeHost } from './host/index.js'
-import { GatewayError, type Snapshot } from './model/index.js'
-import { type Log, StderrTails, TransitionLog } from './observe/index.js'
+import { nodeHost, removeControlFile, stateFolder, writeControlFile } from './host/index.js'
+import { GatewayError, type MergedCatalog, type Snapshot, type UpstreamView } from './model/index.js'
+import { type Log, StartProgress, StderrTails, TransitionLog } from './observe/index.js'
 import { Runtime } from './runtime/gateway.js'
-import type { Host } from './runtime/ports.js'
+import type { Clock, Host, UpstreamActions } from './runtime/ports.js'
 import type { Supervisor } from './runtime/supervisor.js'
+import type { TestReport } from './runtime/test-report.js'
+import { Tester, type TestOptions } from './runtime/tester.js'
 import { createRequestHandler, type Listener, openListener } from './server.js'
 import { createConnectorFactory } from './upstream/index.js'
 import { VERSION } from './version.js'
@@ -28,6 +32,8 @@ export interface AppOptions {
   readonly configPath: string | null
   readonly log: Log
   readonly host?: Host
+  /** Where the control file goes while the gateway listens. Default: see `stateFolder`. */
+  readonly stateFolder?: string
 }
 
 export interface Address {
@@ -37,6 +43,7 @@ export interface Address {
 
 export interface App {
   readonly runtime: Runtime
+  readonly clock: Clock
   readonly handler: (req: IncomingMessage, res: ServerResponse) => void
   /**
    * Opens the socket, then starts the upstreams.
@@ -47,6 +54,12 @@ export interface App {
   boot(): void
   serveStdio(input: Readable, output: Writable): Promise<void>
   status(): GatewayStatus
+  /** Null for a name that is not configured. */
+  upstream(name: string): UpstreamStatus | null
+  /** Null for a name that is not configured, and for an entry that cannot work as it is written. */
+  actions(name: string): UpstreamActions | null
+  test(name: string, options: TestOptions): Promise<TestReport>
+  readonly transitions: TransitionFeed
   tools(): Promise<ToolListing>
   onCommit(listener: (snapshot: Snapshot) => void): () => void
   /** Drains, stops every upstream, closes every stream. Idempotent; a second call waits for the first. */
@@ -55,6 +68,10 @@ export interface App {
   kill(): void
 }
 
+const TOKEN_BYTES = 32
+/** States that a server leaves at once when a test says that it works. */
+const IS_DOWN: ReadonlySet<string> = new Set(['backoff', 'quarantined', 'misconfigured', 'auth_required'])
+
 /** Of the shutdown time, what is kept for ending children and sockets after the calls. */
 const LADDER_MS = 6_000
 
@@ -62,10 +79,10 @@ export function createApp(options: AppOptions): App {
   const { reading, log } = options
   const host = options.host ?? nodeHost()
   const tails = new StderrTails()
-  const transitions = new TransitionLog(log)
+  const connectors = createConnectorFactory(host, { name: 'holdfast', version: VERSION })
   const runtime = new Runtime({
     host,
-    connectors: createConnectorFactory(host, { name: 'holdfast', version: VERSION }),
+    connectors,
     upstreams: reading.upstreams,
     info: { name: 'holdfast', title: 'Holdfast', version: VERSION },
     events: {
@@ -73,7 +90,20 @@ export function createApp(options: AppOptions): App {
       warning: (upstream, message) => log({ level: 'warn', upstream, message }),
     },
   })
-  watchTransitions(runtime, host, transitions)
+  watchTransitions(runtime, host, new TransitionLog(log))
+  const progress = new StartProgress(log, host.clock, tails)
+  runtime.store.onCommit(snapshot => progress.observe(snapshot))
+  const transitions = feedTransitions(runtime, host)
+  const actions = (name: string) => runtime.supervisors.get(name) ?? null
+  const tester = new Tester({
+    connectors,
+    clock: host.clock,
+    find: name => reading.upstreams.find(upstream => upstream.name === name),
+    succeeded: name => {
+      const supervisor = runtime.supervisors.get(name)
+      if (supervisor && !runtime.draining) bringBack(supervisor)
+    },
+  })
 
   const { settings } = reading
   const guard = createGuard(settings)
@@ -97,43 +127,62 @@ export function createApp(options: AppOptions): App {
     },
     upstreams: describeAll(runtime, host),
   })
+  const upstream = (name: string) => {
+    const view = runtime.snapshot.upstreams.get(name)
+    return view ? describe(runtime, host, view, runtime.snapshot.catalog) : null
+  }
+  const token = host.random.token(TOKEN_BYTES)
+  const control = new Control({
+    token,
+    clock: host.clock,
+    transitions,
+    status,
+    upstream,
+    actions,
+    test: (name, wishes) => tester.test(name, wishes),
+    logs: name => (runtime.knowsServer(name) ? tails.lines(name) : null),
+    followLogs: (name, tell) => tails.follow(name, tell),
+    tools: () => listTools(runtime),
+    get draining() {
+      return runtime.draining
+    },
+  })
   const handler = createRequestHandler({
     guard,
     mcp: (req, res, scope) => face.handle(req, res, scope),
     knowsServer: name => runtime.knowsServer(name),
-    control: (req, res, path) =>
-      serveControl(
-        {
-          status,
-          logs: name => (runtime.knowsServer(name) ? tails.lines(name) : null),
-          tools: () => listTools(runtime),
-          draining: runtime.draining,
-        },
-        req,
-        res,
-        path,
-      ),
+    control: (req, res, path) => control.handle(req, res, path),
   })
+  let withdraw = (): void => undefined
 
   const shutDown = async () => {
+    withdraw()
     const closed = listener?.close()
     await runtime.drained(Math.max(0, settings.shutdownTimeoutMs - LADDER_MS))
     face.close()
-    await runtime.stop()
+    await Promise.all([tester.stop(), runtime.stop()])
+    progress.stop()
+    control.close()
     listener?.destroy()
     await closed
   }
 
   return {
     runtime,
+    clock: host.clock,
     handler,
     status,
+    upstream,
+    actions,
+    test: (name, wishes) => tester.test(name, wishes),
+    transitions,
     tools: () => listTools(runtime),
     boot: () => runtime.boot(),
     listen: async address => {
       const { host: hostName = settings.listen.host, port = settings.listen.port } = address ?? {}
       refuseOpenListener(hostName, reading)
       listener = await openListener(handler, { host: hostName, port })
+      withdraw = publishToken(listener, token, options)
       runtime.boot()
       return listener
     },
@@ -147,9 +196,40 @@ export function createApp(options: AppOptions): App {
       return closing
     },
     kill: () => {
+      withdraw()
+      tester.kill()
       runtime.kill()
       listener?.destroy()
     },
+  }
+}
+
+/** A test reached it, so whatever the gateway waits for before it tries again need not be waited for. */
+function bringBack(supervisor: Supervisor): void {
+  if (IS_DOWN.has(supervisor.state)) void supervisor.restart()
+  else if (supervisor.watch.breaker.kind !== 'closed') void supervisor.watch.demand()
+}
+
+/**
+ * Puts the control token where the owner's command line finds it. A gateway that cannot write there still serves.
+ * @returns the way to take it back
+ */
+function publishToken(
+  { url }: Listener,
+  token: string,
+  { log, stateFolder: folder }: AppOptions,
+): () => void {
+  try {
+    const path = writeControlFile(folder ?? stateFolder(), { url, pid: process.pid, token })
+    return () => removeControlFile(path, token)
+  } catch (thrown) {
+    const cause = thrown instanceof Error ? thrown.message : String(thrown)
+    const fix = 'set HOLDFAST_STATE_DIR to a folder that can be written'
+    log({
+      level: 'warn',
+      message: `restart, test and their like cannot be used from outside: ${cause}; ${fix}`,
+    })
+    return () => undefined
   }
 }
 
@@ -181,11 +261,31 @@ function watchTransitions(runtime: Runtime, host: Host, transitions: TransitionL
   })
 }
 
+/** Which names are shadowed is found by merging all lists; no transition tells of it, so they are not merged for one. */
+const UNMERGED: MergedCatalog = {
+  listed: { tools: [], resources: [], resourceTemplates: [], prompts: [] },
+  byKey: { tools: new Map(), resources: new Map(), resourceTemplates: new Map(), prompts: new Map() },
+  shadowed: [],
+}
+
+function feedTransitions(runtime: Runtime, host: Host): TransitionFeed {
+  const feed = new TransitionFeed(host.clock)
+  for (const view of runtime.snapshot.upstreams.values()) feed.prime(describe(runtime, host, view, UNMERGED))
+  runtime.store.onCommit(({ upstreams }, { upstreams: before }) => {
+    for (const name of before.keys()) if (!upstreams.has(name)) feed.forget(name)
+    for (const [name, view] of upstreams)
+      if (view !== before.get(name)) feed.observe(describe(runtime, host, view, UNMERGED))
+  })
+  return feed
+}
+
+function describe(runtime: Runtime, host: Host, view: UpstreamView, catalog: MergedCatalog): UpstreamStatus {
+  return describeUpstream(view, catalog, loadOf(runtime.supervisors.get(view.name)), host.clock.wallTime())
+}
+
 function describeAll(runtime: Runtime, host: Host): GatewayStatus['upstreams'] {
   const { upstreams, catalog } = runtime.snapshot
-  return [...upstreams.values()].map(view =>
-    describeUpstream(view, catalog, loadOf(runtime.supervisors.get(view.name)), host.clock.wallTime()),
-  )
+  return [...upstreams.values()].map(view => describe(runtime, host, view, catalog))
 }
 
 function loadOf(supervisor: Supervisor | undefined): Load {

@@ -2,7 +2,7 @@ import { SUPERVISION } from './requirements/supervision.js'
 
 /**
  * What Holdfast promises, as data: each entry is cited by at least one test through `verifies`, or is owed.
- * A to C and N: behaviour with partial outages and broken configs. P: rules of the MCP specification.
+ * A to C and N: behaviour with partial outages and broken configs. G and H: what operators see. P: rules of the MCP specification.
  */
 export interface Requirement {
   readonly id: string
@@ -21,6 +21,8 @@ export interface Requirement {
 const LISTS = 'promise P1: lists with partial outages'
 const ROUTING = 'promise P1: routing of calls'
 const FRONT = 'promise P2: the front does not depend on upstreams'
+const TESTING = 'promise P12: a test of one server'
+const STATUS = 'promise P12: status says what, since when, why, and when the next try is'
 const CONFIG = 'promise P9: a bad config takes nothing down'
 const TRANSPORT = 'MCP 2026-07-28 basic/transports/streamable-http'
 const BASE = 'MCP 2026-07-28 basic/index'
@@ -251,6 +253,99 @@ export const REQUIREMENTS: readonly Requirement[] = [
     id: 'N170',
     source: CONFIG,
     behaviour: 'One bad entry makes that server misconfigured, with the reason in status; the others start.',
+  },
+
+  // ---- G and H: testing servers, and their status ----
+  {
+    id: 'G81',
+    source: TESTING,
+    behaviour:
+      'A test of a server tells whether it works, how far it came, how long it took, in how many tries, every cause of a failure, and what the server is and offers.',
+  },
+  {
+    id: 'G82',
+    source: TESTING,
+    behaviour:
+      'A test of a name that is not configured is an error of its own; of an entry that cannot work it reports the fault.',
+  },
+  {
+    id: 'G83',
+    source: TESTING,
+    behaviour:
+      'A test tries as often as was asked, half a second, a second and so on apart, and waits for nothing after the last; no try at all is refused.',
+  },
+  {
+    id: 'G84',
+    source: TESTING,
+    behaviour:
+      'Where another try cannot help (no such command, a bad certificate, refused credentials) there is none.',
+  },
+  {
+    id: 'G85',
+    source: TESTING,
+    behaviour:
+      'A test has a session of its own that leaves nothing behind and disturbs nothing, but a success brings a server back at once that is taken for down.',
+  },
+  {
+    id: 'G86',
+    source: TESTING,
+    behaviour:
+      'Tests of one server at the same time are one; a hung server ends it after its tries and pauses, and it can be cancelled.',
+  },
+  {
+    id: 'G87',
+    source: TESTING,
+    behaviour:
+      '`check` and `test` exit 0 when all is well, 78 for the config, 69 for a server that cannot be used, and have machine-readable output.',
+  },
+  {
+    id: 'H88',
+    source: STATUS,
+    behaviour: 'Every configured server is in the status, in every state, without flags.',
+  },
+  {
+    id: 'H89',
+    source: STATUS,
+    behaviour:
+      'The status of a server has its state, health, reason, since, last answer, last error, tries, next try, breaker, pid, era, calls and lists.',
+  },
+  {
+    id: 'H91',
+    source: STATUS,
+    behaviour:
+      'Reasons are specific: the status of HTTP and from what, the exit code with the last line of stderr, what was not answered in which time.',
+  },
+  {
+    id: 'H92',
+    source: STATUS,
+    behaviour: 'Reasons hold no secret of an entry: no query, no header, no variable.',
+  },
+  {
+    id: 'H93',
+    source: STATUS,
+    behaviour: 'Command line, endpoint and lists say the same of a server.',
+  },
+  {
+    id: 'H97',
+    source: STATUS,
+    behaviour: 'A gateway that is gone is reported as not reachable, never as running.',
+  },
+  {
+    id: 'H98',
+    source: STATUS,
+    behaviour:
+      'Transitions are told once; a failure that repeats is not told again, and a recovery says how long the outage was.',
+  },
+  {
+    id: 'H99',
+    source: STATUS,
+    behaviour:
+      'Alive and ready do not depend on the servers; their health all together has an endpoint of its own with three values.',
+  },
+  {
+    id: 'H100',
+    source: STATUS,
+    behaviour: 'A start that takes long is logged every 30 s with the last thing seen of it.',
   },
 
   // ---- P: protocol, server side, modern era ----

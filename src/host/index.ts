@@ -7,6 +7,14 @@ import { undiciDialer } from './dialer.js'
 import { nodeRandom } from './random.js'
 import { nodeSpawner } from './spawner.js'
 
+export {
+  type ControlFile,
+  findControlFile,
+  removeControlFile,
+  stateFolder,
+  writeControlFile,
+} from './control-file.js'
+
 export function nodeHost(): Host {
   return { clock: nodeClock, random: nodeRandom, spawner: nodeSpawner, dialer: undiciDialer }
 }

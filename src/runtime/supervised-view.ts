@@ -68,7 +68,7 @@ function reasonFor(state: SuperviseState, lastFault: Fault | null, spec: Upstrea
         ? 'asleep: the next call wakes it'
         : 'not started: it is lazy and nobody uses it'
     case 'disabled':
-      return 'disabled'
+      return spec.enabled ? 'disabled by hand, until the gateway ends' : 'disabled in the configuration'
     case 'draining':
     case 'stopped':
       return 'the gateway is stopping'
