@@ -126,7 +126,11 @@ function checkAnswer(
   const what = describe(sent)
   const ran = effects.get(sent.nonce)?.length ?? 0
   if (answer.said === 'not-run' && ran > 0)
-    report('P4', at, `${what} is said not to have run ("${answer.words}"), but it did`)
+    report(
+      sent.retry === 'free' ? 'P4-repeated' : 'P4',
+      at,
+      `${what} is said not to have run ("${answer.words}"), but it did`,
+    )
   if (answer.said !== 'served') return
   if (answer.nonce !== null && answer.nonce !== sent.nonce)
     report('P7', at, `${what} was answered with ${answer.nonce}, which is not its own`)
@@ -184,18 +188,20 @@ function checkProgress(history: History, requests: readonly Request[], report: R
 /** F37: who asks in answer to a call to be left alone gets no call that was made after the gateway knew. */
 function checkRests(history: History, requests: readonly Request[], report: Report): void {
   const sentAt = new Map(requests.map(({ sent }) => [sent.nonce, sent.at]))
-  const rests = new Map<string, { from: number; until: number }>()
+  const rests = new Map<string, { from: number; until: number; promise: string }>()
   for (const fact of history) {
     if (fact.kind === 'rest') {
       const known = rests.get(fact.upstream)
       const from = known && known.until >= fact.at ? known.from : fact.at
-      rests.set(fact.upstream, { from, until: Math.max(fact.until, known?.until ?? 0) })
+      const promise = fact.asDate ? 'F37-date' : 'F37'
+      const isLonger = fact.until > (known?.until ?? 0)
+      rests.set(fact.upstream, isLonger || !known ? { from, until: fact.until, promise } : { ...known, from })
     } else if (fact.kind === 'called') {
       const rest = rests.get(fact.upstream)
       if (!rest || fact.at >= rest.until || (sentAt.get(fact.nonce) ?? 0) < rest.from + TOLD_MS) continue
       const left = Math.round(rest.until - fact.at)
       report(
-        'F37',
+        rest.promise,
         fact.at,
         `${fact.upstream} was called (${fact.nonce}) ${left} ms before the end of its rest`,
       )

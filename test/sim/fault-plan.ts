@@ -76,10 +76,10 @@ export class FaultPlan implements Mood {
     return fault
   }
 
-  asksForRest(ms: number, isCall: boolean): void {
+  asksForRest(ms: number, isCall: boolean, asDate: boolean): void {
     const until = this.world.now + ms
     this.restsUntil = Math.max(this.restsUntil, until)
-    if (isCall) this.world.note({ kind: 'rest', upstream: this.name, until })
+    if (isCall) this.world.note({ kind: 'rest', upstream: this.name, until, asDate })
   }
 
   /** How long the last run of troubles took, with less than two minutes of peace in between. */

@@ -31,7 +31,7 @@ export type Fact =
   /** A child ended with whatever it was doing. */
   | { readonly kind: 'died'; readonly upstream: string }
   /** A server asked, in answer to a call, to be left alone. */
-  | { readonly kind: 'rest'; readonly upstream: string; readonly until: number }
+  | { readonly kind: 'rest'; readonly upstream: string; readonly until: number; readonly asDate: boolean }
   | { readonly kind: 'fault'; readonly upstream: string; readonly what: string }
   | {
       readonly kind: 'state'

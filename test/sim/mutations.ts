@@ -74,10 +74,10 @@ export const MUTATIONS: readonly Mutation[] = [
     breaks: 'F36',
   },
   {
-    title: 'requests in flight are forgotten when a child dies',
-    file: 'src/upstream/connection.ts',
-    find: "    this.#settleAll(() => ({ kind: 'unknown', error: this.#lost(fault) }))\n    this.events.closed(error)",
-    replace: '    this.events.closed(error)',
+    title: 'the end of a child is not noticed',
+    file: 'src/upstream/transports/stdio.ts',
+    find: 'exit: (code, signal) => this.#exited(code, signal),',
+    replace: 'exit: () => undefined,',
     breaks: 'P3',
   },
   {
@@ -96,9 +96,9 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     title: 'a server that failed is not tried again',
-    file: 'src/runtime/supervisor.ts',
-    find: "this.#feed({ kind: 'timer-fired', epoch: effect.epoch })",
-    replace: "this.#feed({ kind: 'timer-fired', epoch: -1 })",
+    file: 'src/runtime/lifecycle.ts',
+    find: "this.feed({ kind: 'timer-fired', epoch })",
+    replace: "this.feed({ kind: 'timer-fired', epoch: -1 })",
     breaks: 'P5',
   },
   {

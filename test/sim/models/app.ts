@@ -29,7 +29,7 @@ export interface Mood {
   readonly condition: 'well' | 'down' | 'mute' | 'hole' | 'missing'
   faultFor(method: string, known: readonly RequestFault[]): RequestFault | null
   /** It asked to be left alone for so long, in answer to a call, or to something of the gateway's own. */
-  asksForRest(ms: number, isCall: boolean): void
+  asksForRest(ms: number, isCall: boolean, asDate: boolean): void
 }
 
 export interface Message {

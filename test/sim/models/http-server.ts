@@ -204,7 +204,7 @@ export class HttpServer implements Site {
     // A date has no parts of a second.
     const until =
       form === 'seconds' ? world.now + seconds * 1_000 : Math.floor(world.now / 1_000 + seconds) * 1_000
-    this.mood.asksForRest(Math.min(until - world.now, LONGEST_REST_MS), isCall)
+    this.mood.asksForRest(Math.min(until - world.now, LONGEST_REST_MS), isCall, form === 'date')
     return form === 'seconds' ? String(seconds) : new Date(EPOCH + until).toUTCString()
   }
 
