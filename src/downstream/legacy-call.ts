@@ -14,6 +14,8 @@ import type { AnswerSink } from './sink.js'
 
 /** Rounds of questions in one call; a server that asks for ever is cut off. */
 const MAX_ROUNDS = 8
+/** A person may take long to answer; one who never does must not leave the call without an end. */
+const ANSWER_MS = 10 * 60_000
 /** A state without questions means "come back later"; each time a little later. */
 const STATE_ONLY_MS = 250
 
@@ -66,15 +68,20 @@ export class LegacyCall implements RunningCall {
     }
     const answers = new Map<string, Bytes>()
     let failed = false
+    const giveUp = (why: string) => {
+      failed = true
+      this.#pause?.cancel()
+      done(refused(outcome, why))
+    }
+    this.#pause = this.clock.after(ANSWER_MS, () => giveUp('asked the client, which did not answer in time'))
     for (const { key, method, params } of requests) {
       const respond = (reply: Reply) => {
         if (this.#over || failed) return
-        if ('error' in reply) {
-          failed = true
-          return done(refused(outcome, `needed ${method} from the client: ${messageOf(reply.error)}`))
-        }
+        if ('error' in reply) return giveUp(`needed ${method} from the client: ${messageOf(reply.error)}`)
         answers.set(key, Buffer.from(reply.result))
-        if (answers.size === requests.length) this.#again(answers, state, done)
+        if (answers.size < requests.length) return
+        this.#pause?.cancel()
+        this.#again(answers, state, done)
       }
       this.session.ask({ method, params, respond }, this.sink)
     }

@@ -27,8 +27,9 @@ export class Store {
     const previous = this.#current
     if (!sameCatalogInputs(previous.upstreams, views)) this.#catalog = lazyCatalog(views)
     this.#current = snapshotOf(previous.version + 1, views, this.#catalog)
-    // A copy: a listener may leave while it is told.
-    for (const listener of [...this.#listeners]) listener(this.#current, previous)
+    // A copy: a listener may leave while it is told, and one that left, in a commit of another's doing too, hears no more.
+    for (const listener of [...this.#listeners])
+      if (this.#listeners.has(listener)) listener(this.#current, previous)
   }
 
   onCommit(listener: SnapshotListener): () => void {

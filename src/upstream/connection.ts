@@ -173,7 +173,10 @@ export class UpstreamConnection implements Connection {
 
   destroy(error: GatewayError): void {
     this.#end()
-    this.#settleAll(() => ({ kind: 'unknown', error }))
+    // The error may speak of another request, which was refused or never left; these here may have run.
+    const message = error.details.reason ?? error.message
+    const fault: TransportFault = { phase: 'unknown', reason: 'aborted', message }
+    this.#settleAll(() => ({ kind: 'unknown', error: this.#lost(fault) }))
     this.link.destroy()
   }
 
