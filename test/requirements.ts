@@ -36,7 +36,6 @@ const LISTEN = 'MCP 2026-07-28 basic/patterns/subscriptions'
 const TOOLS = 'MCP 2026-07-28 server/tools'
 const CACHING = 'MCP 2026-07-28 server/utilities/caching'
 const STOPPING = 'promises P8 and P10: a stop drains, and leaves no process behind'
-const FAULTS = 'fault matrix: processes, signals and the machine'
 const VERSIONS = 'MCP 2026-07-28 basic/versioning'
 const LEGACY_LIFE = 'MCP 2025-11-25 basic/lifecycle'
 const LEGACY_HTTP = 'MCP 2025-11-25 basic/transports'
@@ -800,26 +799,6 @@ export const REQUIREMENTS: readonly Requirement[] = [
   },
 
   // ---- F: faults of processes and of the machine ----
-  {
-    id: 'F14',
-    source: FAULTS,
-    behaviour: 'The whole group of a child that ignores SIGTERM is killed 3 s later.',
-    transports: STDIO,
-  },
-  {
-    id: 'F15',
-    source: FAULTS,
-    behaviour:
-      'A launcher that leaves before its grandchild counts as gone at once, and nothing of its group is left behind.',
-    transports: STDIO,
-  },
-  {
-    id: 'F16',
-    source: FAULTS,
-    behaviour:
-      'After SIGKILL of the gateway its children end, at the latest at the next start, and no foreign process is ever touched.',
-    transports: STDIO,
-  },
   {
     id: 'F55',
     source: FAULTS,
