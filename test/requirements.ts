@@ -23,7 +23,6 @@ export interface Requirement {
   readonly owed?: 'supervision' | 'cache' | 'auth'
 }
 
-const FAULTS = 'reliability.md §3: fault matrix'
 const LISTS = 'promise P1: lists with partial outages'
 const ROUTING = 'promise P1: routing of calls'
 const FRONT = 'promise P2: the front does not depend on upstreams'
@@ -36,6 +35,7 @@ const LISTEN = 'MCP 2026-07-28 basic/patterns/subscriptions'
 const TOOLS = 'MCP 2026-07-28 server/tools'
 const CACHING = 'MCP 2026-07-28 server/utilities/caching'
 const STOPPING = 'promises P8 and P10: a stop drains, and leaves no process behind'
+const FAULTS = 'the fault matrix'
 const VERSIONS = 'MCP 2026-07-28 basic/versioning'
 const LEGACY_LIFE = 'MCP 2025-11-25 basic/lifecycle'
 const LEGACY_HTTP = 'MCP 2025-11-25 basic/transports'
