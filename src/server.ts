@@ -69,7 +69,7 @@ export interface Listener {
   readonly connections: number
   /** While short of something, idle connections are not kept for long. */
   shortenIdle(short: boolean): void
-  /** No new connections; idle ones are closed. Resolves when the last one is gone. */
+  /** No new connections; the others end with the answers that they owe. Resolves when the last one is gone. */
   close(): Promise<void>
   /** Closes whatever is still open. */
   destroy(): void
@@ -88,6 +88,14 @@ export interface ListenOptions {
   readonly random?: () => number
 }
 
+/** Of the descriptors, what connections of clients may take. */
+const DESCRIPTOR_SHARE = 0.75
+
+/** @param fdLimit null where the machine does not tell */
+export function connectionsFor(fdLimit: number | null): number {
+  return Math.min(LIMITS.connections, Math.floor((fdLimit ?? Infinity) * DESCRIPTOR_SHARE))
+}
+
 /** How often connections are looked at that take too long to send a request. */
 const CHECK_MS = 1_000
 const SHORT_IDLE_MS = 5_000
@@ -96,31 +104,33 @@ const BACKLOG = 4_096
 
 /**
  * Opens the listening socket.
+ * @param faulted told in words when connections cannot be accepted
  * @throws GatewayError MISCONFIGURED when the address is taken or not ours
  */
 export async function openListener(
   handler: (req: IncomingMessage, res: ServerResponse) => void,
   options: ListenOptions,
+  faulted: (message: string) => void,
 ): Promise<Listener> {
   const door = new Door(options.maxConnections ?? LIMITS.connections, options.random ?? Math.random)
   const headersMs = options.headersMs ?? LIMITS.headersMs
-  const server = createServer(
-    {
-      maxHeaderSize: LIMITS.headerBytes,
-      headersTimeout: headersMs,
-      requestTimeout: Math.max(headersMs, options.requestMs ?? LIMITS.requestMs),
-      connectionsCheckingInterval: Math.min(CHECK_MS, headersMs / 2),
-      keepAliveTimeout: LIMITS.connectionIdleMs,
-      noDelay: true,
-    },
-    (req, res) => {
-      if (door.letsIn(req, res)) handler(req, res)
-    },
-  )
+  const server = createServer({
+    maxHeaderSize: LIMITS.headerBytes,
+    headersTimeout: headersMs,
+    requestTimeout: Math.max(headersMs, options.requestMs ?? LIMITS.requestMs),
+    connectionsCheckingInterval: Math.min(CHECK_MS, headersMs / 2),
+    keepAliveTimeout: LIMITS.connectionIdleMs,
+    noDelay: true,
+  })
   // Long calls and event streams are silent for as long as they like; who does not read is the faces' affair.
   server.timeout = 0
   server.on('connection', socket => door.enter(socket))
+  const connections = new Connections(server, (req, res) => {
+    if (door.letsIn(req, res)) handler(req, res)
+  })
   await listen(server, options)
+  // Nobody hearing it would end the process: there may be no descriptors left at this moment.
+  server.on('error', cause => faulted(`cannot accept connections: ${cause.message}`))
   const { port } = server.address() as AddressInfo
   const shown = options.host.includes(':') ? `[${options.host}]` : options.host
   return {
@@ -132,11 +142,7 @@ export async function openListener(
     shortenIdle: short => {
       server.keepAliveTimeout = short ? SHORT_IDLE_MS : LIMITS.connectionIdleMs
     },
-    close: () =>
-      new Promise(resolve => {
-        server.close(() => resolve())
-        server.closeIdleConnections()
-      }),
+    close: () => connections.close(),
     destroy: () => server.closeAllConnections(),
   }
 }
@@ -212,13 +218,63 @@ class Door {
   }
 }
 
+/** Knows which connections owe an answer, so that the end of the server cuts none off. */
+class Connections {
+  readonly #sockets = new Set<Socket>()
+  readonly #answers = new Map<ServerResponse, Socket>()
+  #closing = false
+
+  constructor(
+    private readonly server: Server,
+    handler: (req: IncomingMessage, res: ServerResponse) => void,
+  ) {
+    server.on('connection', socket => {
+      this.#sockets.add(socket)
+      socket.once('close', () => this.#sockets.delete(socket))
+    })
+    server.on('request', (req, res) => {
+      this.#track(req, res)
+      handler(req, res)
+    })
+    // Node takes an answer for done that was handed over and has not left yet, and would cut it off.
+    server.closeIdleConnections = () => undefined
+  }
+
+  /** No new connections, and none is kept beyond the answers that it owes. Resolves when the last one is gone. */
+  close(): Promise<void> {
+    this.#closing = true
+    const busy = new Set(this.#answers.values())
+    for (const res of this.#answers.keys()) announceEnd(res)
+    for (const socket of this.#sockets) if (!busy.has(socket)) socket.destroySoon()
+    return new Promise(resolve => this.server.close(() => resolve()))
+  }
+
+  #track(req: IncomingMessage, res: ServerResponse): void {
+    const { socket } = req
+    this.#answers.set(res, socket)
+    if (this.#closing) announceEnd(res)
+    res.once('close', () => {
+      this.#answers.delete(res)
+      if (this.#closing) socket.destroySoon()
+    })
+  }
+}
+
+function announceEnd(res: ServerResponse): void {
+  if (!res.headersSent) res.setHeader('connection', 'close')
+}
+
 function listen(
   server: Server,
   { host, port }: { readonly host: string; readonly port: number },
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => reject(listenError(cause, host, port)))
-    server.listen({ port, host, backlog: BACKLOG }, resolve)
+    const refused = (cause: NodeJS.ErrnoException) => reject(listenError(cause, host, port))
+    server.once('error', refused)
+    server.listen({ port, host, backlog: BACKLOG }, () => {
+      server.off('error', refused)
+      resolve()
+    })
   })
 }
 
