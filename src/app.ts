@@ -4,6 +4,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { PassThrough, type Readable, type Writable } from 'node:stream'
 import type { ConfigReading } from './config/index.js'
+import { connectionsFor } from './connections.js'
 import {
   Control,
   type GatewayStatus,
@@ -12,6 +13,7 @@ import {
   type UpstreamStatus,
 } from './control/index.js'
 import {
+  boundsFor,
   createGuard,
   createHttpFace,
   createStdioFace,
@@ -35,7 +37,6 @@ import { VERSION } from './version.js'
 import {
   describe,
   describeAll,
-  describeLoad,
   emptied,
   endOf,
   feedTransitions,
@@ -94,10 +95,6 @@ const TOKEN_BYTES = 32
 /** States that a server leaves at once when a test says that it works. */
 const IS_DOWN: ReadonlySet<string> = new Set(['backoff', 'quarantined', 'misconfigured', 'auth_required'])
 
-/** Of the heap and of the descriptors, what clients may take. */
-const BUFFER_SHARE = 0.25
-const CONNECTION_SHARE = 0.75
-
 export function createApp(options: AppOptions): App {
   const { reading, log } = options
   const warn = (message: string) => log({ level: 'warn', message })
@@ -138,10 +135,7 @@ export function createApp(options: AppOptions): App {
   const guard = createGuard(settings)
   const machine = new ProcessGauge()
   const load = new Shedder(host, options.gauge ?? machine)
-  const bounds = {
-    totalBytes: Math.min(LIMITS.clientBuffersBytes, machine.heapLimitBytes * BUFFER_SHARE),
-    stalledMs: LIMITS.clientStalledMs,
-  }
+  const bounds = boundsFor(machine.heapLimitBytes)
   const face = createHttpFace(runtime, host, { load, bounds })
   const startedAt = host.clock.wallTime()
   let listener: Listener | null = null
@@ -158,7 +152,7 @@ export function createApp(options: AppOptions): App {
       startedAt: new Date(startedAt).toISOString(),
       url: listener && `${listener.url}/mcp`,
       draining: runtime.draining,
-      ...describeLoad(load),
+      ...load.status,
       config: {
         path: options.configPath,
         loadedAt: new Date(startedAt).toISOString(),
@@ -247,7 +241,16 @@ export function createApp(options: AppOptions): App {
       const { host: hostName = settings.listen.host, port = settings.listen.port } = address ?? {}
       refuseOpenListener(hostName, reading)
       refuseSecondListener(listener, shutdown)
-      const opened = await openListener(handler, { ...door(host, machine), host: hostName, port }, warn)
+      const opened = await openListener(
+        handler,
+        {
+          maxConnections: connectionsFor(machine.fdLimit),
+          random: () => host.random.next(),
+          host: hostName,
+          port,
+        },
+        warn,
+      )
       if (shutdown.begun) await opened.close()
       refuseSecondListener(listener, shutdown)
       listener = opened
@@ -272,15 +275,6 @@ export function createApp(options: AppOptions): App {
 function bringBack(supervisor: Supervisor): void {
   if (IS_DOWN.has(supervisor.state)) void supervisor.restart()
   else if (supervisor.watch.breaker.kind !== 'closed') void supervisor.watch.demand()
-}
-
-/** How many connections may come in; a client that is refused comes back at a time of its own. */
-function door(host: Host, machine: ProcessGauge) {
-  const maxConnections = Math.min(
-    LIMITS.connections,
-    Math.floor((machine.fdLimit ?? Number.POSITIVE_INFINITY) * CONNECTION_SHARE),
-  )
-  return { maxConnections, random: () => host.random.next() }
 }
 
 function gateFor(host: Host, log: Log): StartGate {

@@ -2,6 +2,14 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { GatewayError, LIMITS } from './model/index.js'
 
+/** Of the descriptors, what connections of clients may take. */
+const DESCRIPTOR_SHARE = 0.75
+
+/** @param fdLimit null where the machine does not tell */
+export function connectionsFor(fdLimit: number | null): number {
+  return Math.min(LIMITS.connections, Math.floor((fdLimit ?? Number.POSITIVE_INFINITY) * DESCRIPTOR_SHARE))
+}
+
 /** A connection without a request may go for a new one only after this time. */
 const GRACE_MS = 1_000
 

@@ -4,5 +4,6 @@
  */
 export { createGuard } from './guard.js'
 export { type PressureGauge, Shedder } from './shedder.js'
+export { boundsFor } from './transports/client-buffers.js'
 export { createHttpFace, type FaceOptions, type HttpFace } from './transports/http.js'
 export { createStdioFace, type StdioFace } from './transports/stdio.js'

@@ -37,6 +37,20 @@ export interface PressureGauge {
   stop(): void
 }
 
+/** The last measurement, heap and descriptors as shares of their limits. */
+export interface LoadStatus {
+  /** 0 = normal, 1 = nothing new that lasts, 2 = no new requests, 3 = the largest streams are closed. */
+  readonly level: LoadLevel
+  readonly heap: number
+  readonly loopDelayMs: number
+  /** Null where the machine does not tell. */
+  readonly fds: number | null
+}
+
+function share(value: number): number {
+  return Math.round(value * 1_000) / 1_000
+}
+
 /** Reads the gauge in steady steps and tells everybody the level. */
 export class Shedder implements LoadView {
   #state: LoadState = CALM
@@ -57,9 +71,16 @@ export class Shedder implements LoadView {
     return RETRY_MS + this.host.random.next() * RETRY_SPREAD_MS
   }
 
-  /** The last measurement. */
-  get pressure(): Pressure {
-    return this.#pressure
+  /** For the gateway's status: what it is short of, and what it does about it. */
+  get status(): { readonly load: LoadStatus } {
+    const { heap, loopDelayMs, fds } = this.#pressure
+    const load = {
+      level: this.level,
+      heap: share(heap),
+      loopDelayMs: Math.round(loopDelayMs),
+      fds: fds === null ? null : share(fds),
+    }
+    return { load }
   }
 
   /** @param listener called after every measurement above level 0, and once when the level is 0 again */

@@ -6,7 +6,6 @@ import {
   TransitionFeed,
   type UpstreamStatus,
 } from '../control/index.js'
-import type { Shedder } from '../downstream/index.js'
 import type { MergedCatalog, UpstreamView } from '../model/index.js'
 import type { TransitionLog } from '../observe/index.js'
 import type { Runtime } from '../runtime/gateway.js'
@@ -27,29 +26,6 @@ export function watchTransitions(runtime: Runtime, host: Host, transitions: Tran
   return () => {
     leave()
     pending?.cancel()
-  }
-}
-
-/** Part of the gateway's status: what it is short of, as shares of the limits, and what it does about it. */
-export interface LoadStatus {
-  /** 0 = normal, 1 = nothing new for long, 2 = no new requests, 3 = the largest streams are closed. */
-  readonly level: number
-  readonly heap: number
-  readonly loopDelayMs: number
-  /** Null where the machine does not tell. */
-  readonly fds: number | null
-}
-
-export function describeLoad({ level, pressure }: Shedder): { readonly load: LoadStatus } {
-  const { heap, loopDelayMs, fds } = pressure
-  const share = (value: number) => Math.round(value * 1_000) / 1_000
-  return {
-    load: {
-      level,
-      heap: share(heap),
-      loopDelayMs: Math.round(loopDelayMs),
-      fds: fds === null ? null : share(fds),
-    },
   }
 }
 

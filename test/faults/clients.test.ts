@@ -88,30 +88,19 @@ describe('cancels', () => {
             const session = await openSession(gateway)
             const cancel = (id: unknown) =>
               session.post(notification('notifications/cancelled', { requestId: id, reason: 'enough' }))
-            const one = async (id: number) => {
-              const args = { ms: 60_000 + id }
-              const answer = session.post(callBody(id, 'a__sleep', args))
-              await fake.records.waitFor(({ all }) =>
-                all
-                  .slice(-200)
-                  .some(({ kind, args: sent }) => kind === 'run' && sent === JSON.stringify(args)),
-              )
-              await Promise.all([cancel(id), cancel(id), cancel(id), cancel('nobody')])
-              expect((await answer).text).toBe('')
-            }
-            await one(0)
             const before = residentMb(gateway.pid)
-            const lanes = Array.from({ length: 8 }, async (_, lane) => {
-              for (let i = 0; i < 125; i += 1) await one(1 + lane * 125 + i)
-            })
-            await Promise.all(lanes)
-            await idle(gateway)
+            // A cancelled call keeps its place at the server for a while, so these are fewer than the places.
+            const ids = Array.from({ length: 40 }, (_, id) => id)
+            const calls = ids.map(id => session.post(callBody(id, 'a__sleep', { ms: 60_000 })))
             const { records } = fake
+            await records.waitFor(() => records.runs('sleep') === ids.length, 15_000)
+            await Promise.all(ids.flatMap(id => Array.from({ length: 25 }, () => cancel(id))))
+            expect((await Promise.all(calls)).every(({ text }) => text === '')).toBe(true)
             const told = () =>
               eras === 'legacy' ? records.count('notifications/cancelled') : records.cancelled.length
-            await records.waitFor(() => told() >= 1_001)
+            await records.waitFor(() => told() >= ids.length)
             await delay(100)
-            expect([told(), records.callsOf('sleep').length]).toEqual([1_001, 1_001])
+            expect([told(), records.callsOf('sleep').length]).toEqual([ids.length, ids.length])
             expect(residentMb(gateway.pid) - before).toBeLessThan(64)
             expect(
               (await session.ask('tools/call', { name: 'a__echo', arguments: { n: 1 } })).result,

@@ -52,7 +52,7 @@ async function withListener(
       return true
     },
   })
-  const listener = await openListener(handler, { host: '127.0.0.1', port: 0, ...options })
+  const listener = await openListener(handler, { host: '127.0.0.1', port: 0, ...options }, () => undefined)
   try {
     await use(listener, served)
   } finally {
@@ -113,12 +113,12 @@ describe('slow clients', () => {
 
   verifies(['F53'], 'that wait long for an answer are not', async () => {
     const wait = 2_500
-    const listener = await openListener((_req, res) => void setTimeout(() => res.end('late'), wait), {
-      host: '127.0.0.1',
-      port: 0,
-      headersMs: 500,
-      requestMs: 500,
-    })
+    const options = { host: '127.0.0.1', port: 0, headersMs: 500, requestMs: 500 }
+    const listener = await openListener(
+      (_req, res) => void setTimeout(() => res.end('late'), wait),
+      options,
+      () => undefined,
+    )
     const answer = await rawPost(`${listener.url}/mcp`, '{}')
     expect([answer.status, answer.text]).toEqual([200, 'late'])
     await listener.close()

@@ -21,6 +21,13 @@ export const BUFFER_BOUNDS: BufferBounds = {
   stalledMs: LIMITS.clientStalledMs,
 }
 
+/** Of the heap, what may wait for clients. */
+const HEAP_SHARE = 0.25
+
+export function boundsFor(heapLimitBytes: number): BufferBounds {
+  return { ...BUFFER_BOUNDS, totalBytes: Math.min(BUFFER_BOUNDS.totalBytes, heapLimitBytes * HEAP_SHARE) }
+}
+
 /** A timer that is later than this says more about us than about the clients. */
 const OWN_LAG_MS = 1_000
 
