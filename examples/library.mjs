@@ -16,6 +16,8 @@ const gateway = await createGateway({
     broken: { command: 'node', args: ['-e', 'process.exit(1)'] },
   },
 })
+// A list never waits for long; here everybody's first start is worth waiting for.
+await gateway.settled()
 const { tools, unavailable } = await gateway.listTools()
 console.log(
   tools.length,

@@ -7,8 +7,17 @@
  */
 export type { ConfigReading, Fault as ConfigFault } from './config/index.js'
 export { jsonSchema } from './config/index.js'
-export type { GatewayStatus, Health, UpstreamStatus } from './control/index.js'
-export { type CallOptions, createGateway, type Gateway, type GatewayOptions, type Result } from './library.js'
+export type { GatewayStatus, Health, Transition, UpstreamStatus } from './control/index.js'
+export {
+  type CallOptions,
+  createGateway,
+  type Gateway,
+  type GatewayOptions,
+  type Result,
+  type UpstreamEvent,
+  type UpstreamHandle,
+  type UpstreamTestOptions,
+} from './library.js'
 export {
   type Blame,
   type ErrorCode,
@@ -20,3 +29,4 @@ export {
   type UpstreamView,
 } from './model/index.js'
 export type { Log, LogRecord } from './observe/index.js'
+export type { TestPhase, TestReport } from './runtime/test-report.js'

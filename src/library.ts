@@ -1,10 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type App, createApp } from './app.js'
 import { type ConfigReading, loadConfig, readConfigObject, renderFaults } from './config/index.js'
-import type { GatewayStatus, UpstreamStatus } from './control/index.js'
+import type { GatewayStatus, Transition, UpstreamStatus } from './control/index.js'
 import { holdProcess } from './hold.js'
 import { type Bytes, type Call, GatewayError, type Outcome, type Scope } from './model/index.js'
 import type { Log } from './observe/index.js'
+import type { UpstreamActions } from './runtime/ports.js'
+import type { TestReport } from './runtime/test-report.js'
 import { json, objectAt } from './wire/index.js'
 
 export interface GatewayOptions {
@@ -36,6 +38,35 @@ export interface OwnedListing {
   readonly unavailable: readonly { readonly upstream: string; readonly reason: string }[]
 }
 
+export interface UpstreamTestOptions {
+  /** Milliseconds for one try: connect, handshake and lists. Default 5000. */
+  readonly timeoutMs?: number
+  /** Tries in all. Default 3. */
+  readonly retries?: number
+  readonly signal?: AbortSignal
+}
+
+/** One transition, and how the server stands when that is asked for. */
+export type UpstreamEvent = Transition & { readonly status: UpstreamStatus }
+
+/** One configured server. */
+export interface UpstreamHandle {
+  status(): UpstreamStatus
+  /**
+   * Connects, shakes hands and lists on a session of its own, which is ended afterwards. A failure is a report, too.
+   * @throws GatewayError INVALID_PARAMS for options that make no sense
+   */
+  test(options?: UpstreamTestOptions): Promise<TestReport>
+  /** Ends what runs, forgets its failures and starts it anew. Resolves with how it stands then. */
+  restart(): Promise<UpstreamStatus>
+  /** Takes a disabled server back in; until the gateway ends. */
+  enable(): Promise<UpstreamStatus>
+  /** Ends it, and refuses calls to it; until the gateway ends. */
+  disable(): Promise<UpstreamStatus>
+  /** Fetches its lists again. */
+  refresh(): Promise<UpstreamStatus>
+}
+
 export interface Gateway extends AsyncDisposable {
   /** For an existing Node server: serves `/mcp`, `/mcp/s/NAME` and the control routes. */
   readonly handler: (req: IncomingMessage, res: ServerResponse) => void
@@ -58,9 +89,11 @@ export interface Gateway extends AsyncDisposable {
   /** Every tool with the server that owns it. */
   catalog(): Promise<OwnedListing>
   /** @throws GatewayError NOT_FOUND for a name that is not configured */
-  upstream(name: string): { status(): UpstreamStatus }
-  /** Told after each change of a server's state, its lists or its figures. Returns the way to stop it. */
-  on(event: 'upstream', listener: (status: UpstreamStatus) => void): () => void
+  upstream(name: string): UpstreamHandle
+  /** Told once of each change of a server's state, health, breaker or lists. Returns the way to stop it. */
+  on(event: 'upstream', listener: (event: UpstreamEvent) => void): () => void
+  /** Resolves when the first start of every server has ended, well or not, or after `timeoutMs` (default 30 s). */
+  settled(timeoutMs?: number): Promise<void>
   /** Drains, stops every server, closes every stream. Idempotent. */
   close(): Promise<void>
 }
@@ -153,15 +186,49 @@ class LibraryGateway implements Gateway {
     return this.#app.status()
   }
 
-  upstream(name: string) {
-    return {
-      status: () => {
-        const found = this.status().upstreams.find(upstream => upstream.name === name)
-        if (!found)
-          throw new GatewayError('NOT_FOUND', `No server named ${JSON.stringify(name)} is configured.`)
-        return found
-      },
+  upstream(name: string): UpstreamHandle {
+    const status = () => {
+      const found = this.#app.upstream(name)
+      if (!found)
+        throw new GatewayError('NOT_FOUND', `No server named ${JSON.stringify(name)} is configured.`)
+      return found
     }
+    status()
+    const act = async (action: keyof UpstreamActions) => {
+      const actions = this.#start().actions(name)
+      if (!actions) throw misconfigured(status())
+      await holdProcess(Promise.resolve(actions[action]()))
+      return status()
+    }
+    return {
+      status,
+      test: ({ timeoutMs, retries, signal } = {}) =>
+        holdProcess(this.#app.test(name, { timeoutMs, attempts: retries, signal })),
+      restart: () => act('restart'),
+      enable: () => act('enable'),
+      disable: () => act('disable'),
+      refresh: () => act('refresh'),
+    }
+  }
+
+  settled(timeoutMs = 30_000) {
+    const app = this.#start()
+    const { clock } = app
+    const isSettled = () => [...app.runtime.snapshot.upstreams.values()].every(view => view.settled)
+    if (isSettled()) return Promise.resolve()
+    return holdProcess(
+      new Promise<void>(resolve => {
+        const finish = () => {
+          leave()
+          timer.cancel()
+          resolve()
+        }
+        const timer = clock.after(timeoutMs, finish)
+        const leave = app.onCommit(() => {
+          if (isSettled()) finish()
+        })
+      }),
+    )
   }
 
   async catalog() {
@@ -169,13 +236,23 @@ class LibraryGateway implements Gateway {
     return { servers, unavailable, tools: tools.map(({ server, tool }) => ({ server, tool: parse(tool) })) }
   }
 
-  on(_event: 'upstream', listener: (status: UpstreamStatus) => void) {
-    let seen = this.#app.runtime.snapshot.upstreams
-    return this.#app.onCommit(({ upstreams }) => {
-      const before = seen
-      seen = upstreams
-      for (const [name, view] of upstreams)
-        if (view !== before.get(name)) listener(this.upstream(name).status())
+  on(_event: 'upstream', listener: (event: UpstreamEvent) => void) {
+    const app = this.#app
+    return app.transitions.listen((transition, told) => {
+      try {
+        listener({
+          ...transition,
+          // Only who asks for it pays for it: it needs the merged lists.
+          get status() {
+            return app.upstream(told.name) ?? told
+          },
+        })
+      } catch (fault) {
+        // A listener's fault is the program's own; the gateway is in the middle of a change and must finish it.
+        queueMicrotask(() => {
+          throw fault
+        })
+      }
     })
   }
 
@@ -217,6 +294,14 @@ class LibraryGateway implements Gateway {
       }),
     )
   }
+}
+
+function misconfigured({ name, reason }: UpstreamStatus): GatewayError {
+  const why = reason ?? 'its entry in the configuration cannot work'
+  return new GatewayError('MISCONFIGURED', `${name} is misconfigured: ${why}.`, {
+    upstream: name,
+    reason: why,
+  })
 }
 
 function settle(outcome: Outcome, resolve: (result: Result) => void, reject: (error: unknown) => void): void {

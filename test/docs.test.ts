@@ -58,4 +58,16 @@ describe('the documentation', () => {
     expect(stdout).toContain('Hello from a file behind Holdfast.')
     expect(stdout).toMatch(/unavailable - .*broken is unavailable/)
   })
+
+  test('has an example of operating servers that runs', async () => {
+    await ensureBuilt()
+    const { stdout } = await promisify(execFile)(process.execPath, [join(ROOT, 'examples/operate.mjs')], {
+      env: gatewayEnvironment(),
+    })
+    expect(stdout).toMatch(/^files works with \d+ tools$/m)
+    expect(stdout).toMatch(/^broken fails at initialize: exited with code 1: no database$/m)
+    expect(stdout).toMatch(/^files went from unknown to healthy$/m)
+    expect(stdout).toMatch(/^broken went from unknown to unhealthy$/m)
+    expect(stdout).toContain('restarted: true')
+  })
 })

@@ -1,7 +1,11 @@
 import { SUPERVISION } from './requirements/supervision.js'
+import { UPSTREAM } from './requirements/upstream.js'
 
 /**
  * What Holdfast promises, as data: each entry is cited by at least one test through `verifies`, or is owed.
+ * A to C and N: behaviour with partial outages and broken configs. G and H: what operators see. P: rules of the MCP specification.
+ * A to C and N: behaviour with partial outages and broken configs. P: rules of the MCP specification. R: stopping.
+ * F: rows of the fault matrix.
  * A to C and N: behaviour with partial outages and broken configs. P: rules of the MCP specification. F: rows of the
  * fault matrix.
  */
@@ -16,19 +20,22 @@ export interface Requirement {
   /** Transports for which it has to hold; absent = all, or no matter. */
   readonly transports?: readonly ('stdio' | 'http' | 'sse')[]
   /** Not built yet, and part of what: an owed requirement has no test. */
-  readonly owed?: 'supervision' | 'cache'
+  readonly owed?: 'supervision' | 'cache' | 'auth'
 }
 
-const FAULTS = 'reliability.md §3: fault matrix'
 const LISTS = 'promise P1: lists with partial outages'
 const ROUTING = 'promise P1: routing of calls'
 const FRONT = 'promise P2: the front does not depend on upstreams'
+const TESTING = 'promise P12: a test of one server'
+const STATUS = 'promise P12: status says what, since when, why, and when the next try is'
 const CONFIG = 'promise P9: a bad config takes nothing down'
 const TRANSPORT = 'MCP 2026-07-28 basic/transports/streamable-http'
 const BASE = 'MCP 2026-07-28 basic/index'
 const LISTEN = 'MCP 2026-07-28 basic/patterns/subscriptions'
 const TOOLS = 'MCP 2026-07-28 server/tools'
 const CACHING = 'MCP 2026-07-28 server/utilities/caching'
+const STOPPING = 'promises P8 and P10: a stop drains, and leaves no process behind'
+const FAULTS = 'the fault matrix'
 const VERSIONS = 'MCP 2026-07-28 basic/versioning'
 const LEGACY_LIFE = 'MCP 2025-11-25 basic/lifecycle'
 const LEGACY_HTTP = 'MCP 2025-11-25 basic/transports'
@@ -253,6 +260,99 @@ export const REQUIREMENTS: readonly Requirement[] = [
     id: 'N170',
     source: CONFIG,
     behaviour: 'One bad entry makes that server misconfigured, with the reason in status; the others start.',
+  },
+
+  // ---- G and H: testing servers, and their status ----
+  {
+    id: 'G81',
+    source: TESTING,
+    behaviour:
+      'A test of a server tells whether it works, how far it came, how long it took, in how many tries, every cause of a failure, and what the server is and offers.',
+  },
+  {
+    id: 'G82',
+    source: TESTING,
+    behaviour:
+      'A test of a name that is not configured is an error of its own; of an entry that cannot work it reports the fault.',
+  },
+  {
+    id: 'G83',
+    source: TESTING,
+    behaviour:
+      'A test tries as often as was asked, half a second, a second and so on apart, and waits for nothing after the last; no try at all is refused.',
+  },
+  {
+    id: 'G84',
+    source: TESTING,
+    behaviour:
+      'Where another try cannot help (no such command, a bad certificate, refused credentials) there is none.',
+  },
+  {
+    id: 'G85',
+    source: TESTING,
+    behaviour:
+      'A test has a session of its own that leaves nothing behind and disturbs nothing, but a success brings a server back at once that is taken for down.',
+  },
+  {
+    id: 'G86',
+    source: TESTING,
+    behaviour:
+      'Tests of one server at the same time are one; a hung server ends it after its tries and pauses, and it can be cancelled.',
+  },
+  {
+    id: 'G87',
+    source: TESTING,
+    behaviour:
+      '`check` and `test` exit 0 when all is well, 78 for the config, 69 for a server that cannot be used, and have machine-readable output.',
+  },
+  {
+    id: 'H88',
+    source: STATUS,
+    behaviour: 'Every configured server is in the status, in every state, without flags.',
+  },
+  {
+    id: 'H89',
+    source: STATUS,
+    behaviour:
+      'The status of a server has its state, health, reason, since, last answer, last error, tries, next try, breaker, pid, era, calls and lists.',
+  },
+  {
+    id: 'H91',
+    source: STATUS,
+    behaviour:
+      'Reasons are specific: the status of HTTP and from what, the exit code with the last line of stderr, what was not answered in which time.',
+  },
+  {
+    id: 'H92',
+    source: STATUS,
+    behaviour: 'Reasons hold no secret of an entry: no query, no header, no variable.',
+  },
+  {
+    id: 'H93',
+    source: STATUS,
+    behaviour: 'Command line, endpoint and lists say the same of a server.',
+  },
+  {
+    id: 'H97',
+    source: STATUS,
+    behaviour: 'A gateway that is gone is reported as not reachable, never as running.',
+  },
+  {
+    id: 'H98',
+    source: STATUS,
+    behaviour:
+      'Transitions are told once; a failure that repeats is not told again, and a recovery says how long the outage was.',
+  },
+  {
+    id: 'H99',
+    source: STATUS,
+    behaviour:
+      'Alive and ready do not depend on the servers; their health all together has an endpoint of its own with three values.',
+  },
+  {
+    id: 'H100',
+    source: STATUS,
+    behaviour: 'A start that takes long is logged every 30 s with the last thing seen of it.',
   },
 
   // ---- P: protocol, server side, modern era ----
@@ -641,4 +741,92 @@ export const REQUIREMENTS: readonly Requirement[] = [
       'A server that ignores a cancellation holds up neither the caller nor, after a grace, its place; eight of them end the process.',
   },
   ...SUPERVISION,
+
+  // ---- R: stopping ----
+  {
+    id: 'R194',
+    source: STOPPING,
+    behaviour:
+      'A stop takes nothing new, lets calls run for their time, gives each that is left one typed answer, ends sessions, then each child by the ladder, and exits 0.',
+  },
+  {
+    id: 'R195',
+    source: STOPPING,
+    behaviour: 'Servers are ended side by side: ten stubborn children take one ladder.',
+    transports: STDIO,
+  },
+  {
+    id: 'R196',
+    source: STOPPING,
+    behaviour:
+      'A child that leaves at the end of its input gets no signal, one that ignores SIGTERM is killed, and grandchildren go too.',
+    transports: STDIO,
+  },
+  {
+    id: 'R197',
+    source: STOPPING,
+    behaviour: 'A server that cannot be stopped does not keep the others from it, and is named.',
+  },
+  {
+    id: 'R198',
+    source: STOPPING,
+    behaviour:
+      'A stop while servers start or wait for their next try is quick, and nothing is started after it.',
+  },
+  {
+    id: 'R199',
+    source: STOPPING,
+    behaviour:
+      'Every way in (`holdfast serve`, `holdfast stdio`, the library) stops alike, whether by a signal, the end of the input or a fault.',
+  },
+  {
+    id: 'R200',
+    source: STOPPING,
+    behaviour:
+      'A second signal ends everything within a second; after SIGKILL children leave by themselves or are ended at the next start.',
+  },
+  {
+    id: 'R201',
+    source: STOPPING,
+    behaviour:
+      'Stopping twice, before a start, and starting after a failed start or after a stop each have one defined result.',
+  },
+  {
+    id: 'R202',
+    source: STOPPING,
+    behaviour:
+      'After a stop no timer, socket or file of the gateway is left; status says stopped and keeps its history.',
+  },
+
+  // ---- F: faults of processes and of the machine ----
+  {
+    id: 'F55',
+    source: FAULTS,
+    behaviour: 'A gateway on stdio whose output nobody reads any more ends, with its servers.',
+  },
+  {
+    id: 'F58',
+    source: FAULTS,
+    behaviour:
+      'Without file descriptors the machine is named as the cause, and everything works again when there are some.',
+  },
+  {
+    id: 'F59',
+    source: FAULTS,
+    behaviour:
+      'A state folder that cannot be written or is corrupt costs a warning, never a server or the gateway.',
+  },
+  {
+    id: 'F64',
+    source: FAULTS,
+    behaviour:
+      'SIGTERM with calls running takes at most its time, a second one at most a second; the answers are delivered whole.',
+  },
+  {
+    id: 'F65',
+    source: FAULTS,
+    behaviour:
+      'An address that cannot be bound ends the command with 78 and one line, before any server is started.',
+  },
+  ...UPSTREAM,
 ]

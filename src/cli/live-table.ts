@@ -52,7 +52,7 @@ export class LiveTable {
   }
 
   #print(status: GatewayStatus): void {
-    const lines = renderTable(status.upstreams, painter(this.out), widthOf(this.out))
+    const lines = renderTable(status.upstreams, painter(this.out), { columns: widthOf(this.out) })
     const up = this.#lines > 0 ? `\x1b[${this.#lines}A\x1b[0J` : ''
     this.out.write(`${up}${lines.join('\n')}\n`)
     this.#lines = this.out.isTTY ? lines.length : 0

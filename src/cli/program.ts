@@ -1,12 +1,19 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { VERSION } from '../version.js'
+import type { ActOptions } from './act.js'
 import { type CallCommandOptions, call } from './call.js'
 import { type CheckOptions, check } from './check.js'
+import { disable } from './disable.js'
+import { enable } from './enable.js'
 import { CommandFailure, EXIT } from './exit.js'
+import { type LogsOptions, logs } from './logs.js'
+import { refresh } from './refresh.js'
+import { restart } from './restart.js'
 import { type ServeOptions, serve } from './serve.js'
 import { type StatusOptions, status } from './status.js'
 import { type StdioOptions, stdio } from './stdio.js'
 import { say } from './talk.js'
+import { type TestCommandOptions, test } from './test.js'
 import { type ToolsOptions, tools } from './tools.js'
 
 /** Runs one command line; resolves with the exit code. */
@@ -41,9 +48,12 @@ function build(done: (exitCode: number) => void): Command {
   addServe(program, done)
   addStdio(program, done)
   addCheck(program, done)
+  addTest(program, done)
   addStatus(program, done)
+  addLogs(program, done)
   addTools(program, done)
   addCall(program, done)
+  addActions(program, done)
   return program
 }
 
@@ -84,12 +94,34 @@ function addCheck(program: Command, done: (exitCode: number) => void): void {
     .action(async (file: string | undefined, options: CheckOptions) => done(await check(file, options)))
 }
 
+function addTest(program: Command, done: (exitCode: number) => void): void {
+  command(program, 'test [server]', 'connect to a server and list its tools, beside whatever runs')
+    .option(...URL_OPTION)
+    .option('-a, --all', 'every configured server')
+    .addOption(
+      new Option('-t, --timeout <ms>', 'milliseconds for one try')
+        .default(5_000)
+        .argParser(wholeNumber(1, 600_000)),
+    )
+    .addOption(new Option('-r, --retries <n>', 'tries in all').default(3).argParser(wholeNumber(1, 10)))
+    .option('--json', 'machine-readable')
+    .action(async (name: string | undefined, options: TestCommandOptions) => done(await test(name, options)))
+}
+
 function addStatus(program: Command, done: (exitCode: number) => void): void {
   command(program, 'status [server]', 'what is up, what is down, since when and why')
     .option(...URL_OPTION)
     .option('-w, --watch', 'again every second')
     .option('--json', 'machine-readable')
     .action(async (name: string | undefined, options: StatusOptions) => done(await status(name, options)))
+}
+
+function addLogs(program: Command, done: (exitCode: number) => void): void {
+  command(program, 'logs <server>', 'what a server wrote to stderr')
+    .option(...URL_OPTION)
+    .option('-f, --follow', 'go on with each new line')
+    .option('--json', 'machine-readable')
+    .action(async (name: string, options: LogsOptions) => done(await logs(name, options)))
 }
 
 function addTools(program: Command, done: (exitCode: number) => void): void {
@@ -106,6 +138,29 @@ function addCall(program: Command, done: (exitCode: number) => void): void {
     .action(async (tool: string, words: string[], options: CallCommandOptions) =>
       done(await call(tool, words, options)),
     )
+}
+
+function addActions(program: Command, done: (exitCode: number) => void): void {
+  const actions = [
+    ['restart', restart, 'end a server, forget its failures and start it anew'],
+    ['enable', enable, 'take a disabled server back in and start it'],
+    ['disable', disable, 'end a server and refuse calls to it, until the gateway ends'],
+    ['refresh', refresh, 'fetch the lists of a server again'],
+  ] as const
+  for (const [name, run, description] of actions) {
+    command(program, `${name} <server>`, description)
+      .option(...URL_OPTION)
+      .option('--json', 'how it stands then, machine-readable')
+      .action(async (server: string, options: ActOptions) => done(await run(server, options)))
+  }
+}
+
+function wholeNumber(least: number, most: number): (text: string) => number {
+  return text => {
+    const number = Number(text)
+    if (Number.isInteger(number) && number >= least && number <= most) return number
+    throw new InvalidArgumentError(`It is not a whole number from ${least} to ${most}.`)
+  }
 }
 
 function parsePort(text: string): number {

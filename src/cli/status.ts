@@ -1,9 +1,10 @@
 import type { GatewayStatus, UpstreamStatus } from '../control/index.js'
 import { CommandFailure, EXIT } from './exit.js'
 import { gatewayBase, notRunning, type RemoteOptions, readControl } from './remote.js'
+import { renderCard } from './status-card.js'
 import { renderTable } from './status-table.js'
 import { print, type TalkOptions } from './talk.js'
-import { painter, widthOf } from './terminal.js'
+import { painter, span, widthOf } from './terminal.js'
 
 export interface StatusOptions extends TalkOptions, RemoteOptions {
   readonly watch?: boolean
@@ -14,32 +15,56 @@ const WATCH_MS = 1_000
 /** What is up, what is down, since when and why. Exit 1 when the one server asked for is down. */
 export async function status(name: string | undefined, options: StatusOptions): Promise<number> {
   const base = await gatewayBase(options)
-  for (;;) {
-    const shown = await show(base, name, options)
+  for (let first = true; ; first = false) {
+    const state = await readControl<GatewayStatus>(base, '/api/v1/status')
+    // A gateway that is restarted comes back; one that was never there does not.
+    if (!state && (first || !options.watch)) throw notRunning(base)
+    const shown = state ? show(state, base, name, options) : tellGone(base, options)
     if (!options.watch) return name !== undefined && shown.some(isDown) ? EXIT.failed : EXIT.ok
     await new Promise(resolve => setTimeout(resolve, WATCH_MS))
   }
 }
 
-async function show(
+function show(
+  state: GatewayStatus,
   base: string,
   name: string | undefined,
   options: StatusOptions,
-): Promise<UpstreamStatus[]> {
-  const state = await readControl<GatewayStatus>(base, '/api/v1/status')
-  if (!state) throw notRunning(base)
+): readonly UpstreamStatus[] {
   const upstreams = state.upstreams.filter(upstream => name === undefined || upstream.name === name)
-  if (name !== undefined && upstreams.length === 0) throw unknownServer(name, state)
+  const [one] = upstreams
+  if (name !== undefined && !one) throw unknownServer(name, state)
   if (options.json) {
-    print(JSON.stringify(name === undefined ? state : upstreams[0], null, options.watch ? undefined : 2))
+    print(JSON.stringify(name === undefined ? state : one, null, options.watch ? undefined : 2))
     return upstreams
   }
-  const clear = options.watch && process.stdout.isTTY ? '\x1b[H\x1b[2J' : ''
-  const table = renderTable(upstreams, painter(process.stdout), widthOf(process.stdout))
-  const { version, url, pid, startedAt } = state.gateway
-  const head = `Holdfast ${version}  ${url ?? base}  pid ${pid}  since ${startedAt.slice(11, 19)}`
-  print(`${clear}${options.quiet ? '' : `${head}\n\n`}${table.join('\n')}`)
+  const paint = painter(process.stdout)
+  const columns = widthOf(process.stdout)
+  const now = Date.now()
+  const lines =
+    name !== undefined && one
+      ? renderCard(one, paint, columns, now)
+      : renderTable(upstreams, paint, { columns, now })
+  print(`${clearScreen(options)}${options.quiet ? '' : `${headOf(state, base, now)}\n\n`}${lines.join('\n')}`)
   return upstreams
+}
+
+function headOf({ gateway, upstreams }: GatewayStatus, base: string, now: number): string {
+  const { version, url, pid, startedAt, draining } = gateway
+  const up = upstreams.filter(upstream => upstream.state === 'ready').length
+  const stopping = draining ? ', stopping' : ''
+  const age = span(now - Date.parse(startedAt))
+  return `Holdfast ${version}  ${url ?? base}\n${up} of ${upstreams.length} up${stopping}, pid ${pid}, running for ${age}`
+}
+
+function tellGone(base: string, options: StatusOptions): readonly UpstreamStatus[] {
+  if (options.json) print(JSON.stringify({ gateway: null }))
+  else print(`${clearScreen(options)}No gateway answers at ${base}; looking again every second.`)
+  return []
+}
+
+function clearScreen({ watch }: StatusOptions): string {
+  return watch && process.stdout.isTTY ? '\x1b[H\x1b[2J' : ''
 }
 
 function isDown(upstream: UpstreamStatus): boolean {

@@ -1,6 +1,6 @@
 import type { OwnedListing, Result } from '../library.js'
 import { escapeControls } from '../observe/index.js'
-import { allSettled, findRunning, withOwnGateway } from './catalog-source.js'
+import { findRunning, withOwnGateway } from './catalog-source.js'
 import { CommandFailure, EXIT } from './exit.js'
 import { type RemoteOptions, readControl } from './remote.js'
 import { print, say, type TalkOptions } from './talk.js'
@@ -35,7 +35,9 @@ async function readListing(base: string): Promise<OwnedListing> {
 
 function ownListing(options: ToolsOptions): Promise<OwnedListing> {
   return withOwnGateway(options, async gateway => {
-    await allSettled(gateway)
+    // A list is what wakes the lazy ones.
+    await gateway.listTools()
+    await gateway.settled()
     return gateway.catalog()
   })
 }

@@ -1,6 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Bytes } from '../model/index.js'
+import type { Clock } from '../runtime/ports.js'
+import { type ActionSource, decode, serveAction } from './actions.js'
+import { sendJson, sendRaw, takesVerb } from './answer.js'
+import { healthOf } from './health.js'
 import type { GatewayStatus } from './status.js'
+import { Streams } from './streams.js'
+import type { TransitionFeed } from './transitions.js'
 
 /** `GET /api/v1/tools`. */
 export interface ToolListing {
@@ -11,37 +17,57 @@ export interface ToolListing {
   readonly unavailable: readonly { readonly upstream: string; readonly reason: string }[]
 }
 
-export interface ControlSource {
+export interface ControlSource extends ActionSource {
+  readonly clock: Clock
+  readonly transitions: TransitionFeed
+  readonly draining: boolean
   status(): GatewayStatus
   /** Last lines of a server's stderr, oldest first; null for an unknown name. */
   logs(name: string): readonly string[] | null
+  /** Told of each later line. Returns the way to stop it. */
+  followLogs(name: string, listener: (line: string) => void): () => void
   tools(): Promise<ToolListing>
-  readonly draining: boolean
 }
 
-/** Serves the read-only control routes; false when the path is none of them. */
-export function serveControl(
-  source: ControlSource,
-  req: IncomingMessage,
-  res: ServerResponse,
-  path: string,
-): boolean {
-  const answer = routeFor(source, path)
-  if (!answer) return false
-  if (req.method !== 'GET' && req.method !== 'HEAD') {
-    res.setHeader('allow', 'GET, HEAD')
-    sendJson(res, 405, { error: `${path} is read with GET.` })
+/** The control routes of one gateway. */
+export class Control {
+  readonly #streams: Streams
+
+  constructor(private readonly source: ControlSource) {
+    this.#streams = new Streams(source)
+  }
+
+  /** False when the path is none of them. */
+  handle(req: IncomingMessage, res: ServerResponse, path: string): boolean {
+    if (serveAction(this.source, req, res, path)) return true
+    const read = this.#readerFor(req, path)
+    if (!read) return false
+    if (takesVerb(req.method, res, path, ['GET', 'HEAD'])) read(res)
     return true
   }
-  Promise.resolve()
-    .then(answer)
-    .then(
-      ({ status, body }) =>
-        typeof body === 'string' ? sendRaw(res, status, body) : sendJson(res, status, body),
-      (thrown: unknown) =>
-        sendJson(res, 500, { error: thrown instanceof Error ? thrown.message : String(thrown) }),
-    )
-  return true
+
+  /** Ends every event stream. */
+  close(): void {
+    this.#streams.close()
+  }
+
+  #readerFor(req: IncomingMessage, path: string): ((res: ServerResponse) => void) | null {
+    // A stream has no length to tell.
+    const streams = req.method === 'GET'
+    if (path === '/api/v1/events') return res => (streams ? this.#streams.events(res) : sendRaw(res, 200, ''))
+    const name = /^\/api\/v1\/upstreams\/([^/]+)\/logs$/.exec(path)?.[1]
+    if (name !== undefined && streams && wantsFollow(req)) {
+      return res => this.#streams.logs(res, decode(name))
+    }
+    const answer = answerFor(this.source, path)
+    return answer && (res => void give(res, answer))
+  }
+}
+
+/** `?follow`, `?follow=1`, `?follow=true`. */
+function wantsFollow(req: IncomingMessage): boolean {
+  const value = new URL(req.url ?? '/', 'http://gateway').searchParams.get('follow')
+  return value !== null && value !== '0' && value !== 'false'
 }
 
 interface Answer {
@@ -50,12 +76,24 @@ interface Answer {
   readonly body: unknown
 }
 
-function routeFor(source: ControlSource, path: string): (() => Answer | Promise<Answer>) | null {
+async function give(res: ServerResponse, answer: () => Answer | Promise<Answer>): Promise<void> {
+  try {
+    const { status, body } = await answer()
+    if (typeof body === 'string') sendRaw(res, status, body)
+    else sendJson(res, status, body)
+  } catch (thrown) {
+    sendJson(res, 500, { error: thrown instanceof Error ? thrown.message : String(thrown) })
+  }
+}
+
+function answerFor(source: ControlSource, path: string): (() => Answer | Promise<Answer>) | null {
   switch (path) {
     case '/healthz':
       return () => ({ status: 200, body: { ok: true } })
     case '/readyz':
       return () => ({ status: source.draining ? 503 : 200, body: { ready: !source.draining } })
+    case '/api/v1/health':
+      return () => ({ status: 200, body: healthOf(source.status()) })
     case '/api/v1/status':
       return () => ({ status: 200, body: source.status() })
     case '/api/v1/upstreams':
@@ -63,16 +101,16 @@ function routeFor(source: ControlSource, path: string): (() => Answer | Promise<
     case '/api/v1/tools':
       return async () => ({ status: 200, body: encodeTools(await source.tools()) })
     default:
-      return upstreamRoute(source, path)
+      return upstreamAnswer(source, path)
   }
 }
 
-function upstreamRoute(source: ControlSource, path: string): (() => Answer) | null {
+function upstreamAnswer(source: ControlSource, path: string): (() => Answer) | null {
   const match = /^\/api\/v1\/upstreams\/([^/]+)(\/logs)?$/.exec(path)
   if (!match) return null
   const name = decode(match[1] ?? '')
   return () => {
-    const found = source.status().upstreams.find(upstream => upstream.name === name)
+    const found = source.upstream(name)
     const lines = source.logs(name)
     if (!found || !lines)
       return { status: 404, body: { error: `No server named ${JSON.stringify(name)} is configured.` } }
@@ -87,29 +125,6 @@ function encodeTools({ servers, tools, unavailable }: ToolListing): string {
   return `{"tools":[${rows.join(',')}],${rest}`
 }
 
-function decode(segment: string): string {
-  try {
-    return decodeURIComponent(segment)
-  } catch {
-    return segment
-  }
-}
-
 function text(bytes: Bytes): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString()
-}
-
-export function sendJson(res: ServerResponse, status: number, body: unknown): void {
-  sendRaw(res, status, `${JSON.stringify(body)}\n`)
-}
-
-function sendRaw(res: ServerResponse, status: number, body: string): void {
-  if (res.destroyed || res.headersSent) return
-  res.writeHead(status, {
-    'content-type': 'application/json',
-    'content-length': Buffer.byteLength(body),
-    'cache-control': 'no-store',
-    'x-content-type-options': 'nosniff',
-  })
-  res.end(body)
 }

@@ -165,6 +165,7 @@ function actionOf(view: UpstreamView): Action {
 function summaryOf(view: UpstreamView, wallTime: number): string {
   const next =
     view.nextAttemptAt === null ? '' : `; next try in ${wholeSeconds(view.nextAttemptAt - wallTime)}`
+  if (view.state === 'disabled') return `${view.name} is ${view.reason ?? 'disabled'}.`
   if (view.state !== 'ready') {
     return `${view.name} is ${view.state.replace('_', ' ')}: ${view.reason ?? 'no reason known'}${next}.`
   }

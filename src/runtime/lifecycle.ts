@@ -12,8 +12,14 @@ export interface LifecycleEffects {
   open(epoch: number): void
   close(): void
   welcome(): void
-  /** @param fresh the state is another one, not the same with another cause */
+  /** @param fresh a new phase began, not one more try in the same outage */
   changed(fresh: boolean): void
+}
+
+/** Tries and waits of one outage are one phase: since when it is down is what people want to know. */
+function phaseOf({ state, failures }: Supervised): string {
+  const down = state.kind === 'backoff' || (state.kind === 'starting' && failures > 0)
+  return down ? 'down' : state.kind
 }
 
 /** Runs one server's lifecycle machine: feeds it the time, keeps its one timer, hands on its effects. */
@@ -60,7 +66,7 @@ export class Lifecycle {
           this.#disarm()
       }
     }
-    if (next.state !== before.state) this.effects.changed(next.state.kind !== before.state.kind)
+    if (next.state !== before.state) this.effects.changed(phaseOf(next) !== phaseOf(before))
     return next.epoch !== before.epoch
   }
 

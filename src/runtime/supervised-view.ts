@@ -68,7 +68,7 @@ function reasonFor(state: SuperviseState, lastFault: Fault | null, spec: Upstrea
         ? 'asleep: the next call wakes it'
         : 'not started: it is lazy and nobody uses it'
     case 'disabled':
-      return 'disabled'
+      return spec.enabled ? 'disabled by hand, until the gateway ends' : 'disabled in the configuration'
     case 'draining':
     case 'stopped':
       return 'the gateway is stopping'
@@ -80,6 +80,8 @@ export function faultOf(error: GatewayError, counts: boolean, ours: boolean): Fa
   const reason = reasonOf(error)
   const { retryAfterMs, local } = error.details
   if (error.kind === 'misconfigured' || error.kind === 'auth_required') return { class: error.kind, reason }
+  // Good credentials that do not suffice: a person has to act too.
+  if (error.code === 'FORBIDDEN') return { class: 'auth_required', reason }
   return {
     class: 'outage',
     reason,

@@ -168,3 +168,14 @@ test('a server that nobody uses is stopped after its idle time, keeps its catalo
   await clock.pass(0)
   expect(supervisor.view().state).toBe('ready')
 })
+
+test('tries in one outage are one phase: since when it is down stays told', async () => {
+  const { supervisor, clock, behaviour, opened } = world('http', () => OK)
+  supervisor.boot()
+  await clock.pass(100_000)
+  behaviour.open = () => lost('connection refused')
+  opened[0]?.events.closed(lost('reset'))
+  await clock.pass(30_000)
+  expect(supervisor.view()).toMatchObject({ since: 100_000, health: 'unhealthy' })
+  expect(supervisor.view().attempts).toBeGreaterThan(3)
+})

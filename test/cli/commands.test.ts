@@ -97,8 +97,8 @@ describe('holdfast status', () => {
         await gateway.waitForState('fake', 'ready')
         const { code, stdout } = await runCommand(['status', '--url', gateway.url])
         expect(code).toBe(0)
-        expect(stdout).toMatch(/● fake +ready +1 tools \(http, \d{4}-\d\d-\d\d\)/)
-        expect(stdout).toMatch(/✗ crashing +(backoff|starting) +.*exited with code 3: no database/)
+        expect(stdout).toMatch(/● fake +ready +\d+ s +1 tool \(http, \d{4}-\d\d-\d\d\)/)
+        expect(stdout).toMatch(/✗ crashing +(backoff|starting) +\d+ s +.*exited with code 3: no database/)
         expect(Math.max(...stdout.split('\n').map(line => line.length))).toBeLessThanOrEqual(80)
         const json = JSON.parse((await runCommand(['status', '--json', '--url', gateway.url])).stdout)
         expect(json.upstreams.map((upstream: { name: string }) => upstream.name)).toEqual([

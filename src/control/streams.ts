@@ -1,0 +1,66 @@
+import type { ServerResponse } from 'node:http'
+import type { Clock } from '../runtime/ports.js'
+import { sendJson } from './answer.js'
+import { EventStream } from './event-stream.js'
+import type { GatewayStatus } from './status.js'
+import type { TransitionFeed } from './transitions.js'
+
+export interface StreamSource {
+  readonly clock: Clock
+  readonly transitions: TransitionFeed
+  status(): GatewayStatus
+  logs(name: string): readonly string[] | null
+  followLogs(name: string, listener: (line: string) => void): () => void
+}
+
+/** Readers of events and of logs at one time, together. */
+const MAX_STREAMS = 64
+
+/** What a running gateway tells as it happens. */
+export class Streams {
+  readonly #open = new Set<EventStream>()
+
+  constructor(private readonly source: StreamSource) {}
+
+  /** How everything stands, then every transition. */
+  events(res: ServerResponse): void {
+    const { transitions } = this.source
+    const stream = this.#stream(res, () => leave())
+    if (!stream) return
+    const leave = transitions.listen(transition =>
+      stream.send('transition', transition, String(transition.id)),
+    )
+    stream.send('snapshot', this.source.status(), String(transitions.lastId))
+  }
+
+  /** The lines that are kept, then each new one. */
+  logs(res: ServerResponse, name: string): void {
+    const lines = this.source.logs(name)
+    if (!lines) {
+      sendJson(res, 404, { error: `No server named ${JSON.stringify(name)} is configured.` })
+      return
+    }
+    const stream = this.#stream(res, () => leave())
+    if (!stream) return
+    const tell = (line: string) => stream.send('line', { line })
+    const leave = this.source.followLogs(name, tell)
+    for (const line of lines) tell(line)
+  }
+
+  close(): void {
+    for (const stream of [...this.#open]) stream.close()
+  }
+
+  #stream(res: ServerResponse, left: () => void): EventStream | null {
+    if (this.#open.size >= MAX_STREAMS) {
+      sendJson(res, 503, { error: `${MAX_STREAMS} readers follow this gateway already.` })
+      return null
+    }
+    const stream: EventStream = new EventStream(res, this.source.clock, () => {
+      this.#open.delete(stream)
+      left()
+    })
+    this.#open.add(stream)
+    return stream
+  }
+}
