@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import {
@@ -144,7 +145,7 @@ describe.each(PEERS)(
 
       const seen: number[] = []
       // The v1 client forgets a progress listener when the answer comes in the same chunk.
-      const params = { name: 'progress', arguments: { n: 3, after: 20 } }
+      const params = { name: 'progress', arguments: { n: 3, after: 200 } }
       await callWith(client, version, params, { onprogress: ({ progress }) => void seen.push(progress) })
       expect(seen).toEqual([1, 2, 3])
 
@@ -384,6 +385,49 @@ describe('a fake over stdio', () => {
     const [pid] = one.records.pids
     await one.crash()
     await waitForExit(pid ?? 0)
+  })
+
+  test('writes with CRLF and a byte order mark, in pieces, and as much as it is told to', async () => {
+    const one = await fake({
+      transport: 'stdio',
+      script: {
+        stdout: { crlf: true, bom: true, slice: 1 },
+        tools: [{ name: 'large' }, { name: 'loud', steps: [{ stderrBytes: 200_000 }] }],
+        faults: [{ on: 'tools/call', tool: 'large', do: { kind: 'flood', bytes: 300_000 } }],
+      },
+    })
+    const pipe = openPipe(lineOf(one))
+    pipe.write('{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
+    expect(await pipe.next()).toBe('\ufeff{"jsonrpc":"2.0","id":1,"result":{}}\r')
+    const call = (name: string) =>
+      pipe.write(`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"${name}"}}\n`)
+    call('large')
+    const large = (await pipe.next()) ?? ''
+    expect(large.startsWith('{"jsonrpc":"2.0","id":2,"result":')).toBe(true)
+    expect(large.length).toBeGreaterThan(300_000)
+    call('loud')
+    await pipe.next()
+    await one.records.waitFor(() => pipe.stderr.length >= 200_000)
+    await pipe.close()
+  })
+
+  test('speaks unasked, closes its stdin, goes by itself, and goes on with what was cancelled', async () => {
+    const script = { ignoreCancel: true, tools: [{ name: 'hold', steps: [{ wait: 'go' }] }] }
+    const one = await fake({ transport: 'stdio', script })
+    const pipe = openPipe(lineOf(one))
+    pipe.write('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"hold"}}\n')
+    await one.records.waitFor(records => records.runs('hold') === 1)
+    pipe.write('{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}\n')
+    await one.records.waitFor(records => records.cancelled[0])
+    await one.release('go')
+    expect(await pipe.next()).toContain('"id":1')
+    await one.say('{"hello":"world"}')
+    expect(await pipe.next()).toBe('{"hello":"world"}')
+    await one.closeInput()
+    expect(existsSync(`/proc/${pipe.pid}`)).toBe(true)
+    expect(existsSync(`/proc/${pipe.pid}/fd/0`)).toBe(false)
+    await one.quit({ code: 3 })
+    expect(await pipe.close()).toBe(3)
   })
 
   test('can ignore SIGTERM and the end of stdin, and leave a grandchild on the pipe', async () => {

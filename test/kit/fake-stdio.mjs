@@ -132,9 +132,17 @@ const COMMANDS = {
   endListens: () => server.endListens(),
 }
 
+const CONTROL_MS = 2_000
+
+/** Resolves with the first word of the test: what it says from then on reaches this process. */
 function openControl(port) {
   const socket = connect(port, '127.0.0.1')
   let rest = ''
+  const heard = new Promise(resolve => {
+    socket.once('data', resolve)
+    socket.once('close', resolve)
+    setTimeout(resolve, CONTROL_MS).unref()
+  })
   socket.on('error', () => {})
   socket.on('data', chunk => {
     const lines = (rest + chunk).split('\n')
@@ -146,7 +154,7 @@ function openControl(port) {
     }
   })
   socket.write(`${JSON.stringify({ pid: process.pid })}\n`)
-  socket.unref()
+  return heard.then(() => socket.unref())
 }
 
 // ---- start -----------------------------------------------------------------------------------------------
@@ -176,7 +184,7 @@ process.on('SIGTERM', () => {
   if (!script.ignoreSigterm) process.exit(143)
 })
 process.stdout.on('error', () => {})
-if (control) openControl(control)
+if (control) await openControl(control)
 if (script.grandchild) {
   const marker = log ?? 'fake-grandchild'
   const code = `${script.ignoreSigterm ? "process.on('SIGTERM', () => {});" : ''}setInterval(() => {}, 1000)`
