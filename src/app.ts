@@ -2,7 +2,7 @@
  * The composition root: wires every room once. Read it first; ARCHITECTURE.md tells the flow.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Readable, Writable } from 'node:stream'
+import { PassThrough, type Readable, type Writable } from 'node:stream'
 import type { ConfigReading } from './config/index.js'
 import {
   Control,
@@ -13,13 +13,21 @@ import {
   TransitionFeed,
   type UpstreamStatus,
 } from './control/index.js'
-import { createGuard, createHttpFace, createStdioFace } from './downstream/index.js'
+import { createGuard, createHttpFace, createStdioFace, type StdioFace } from './downstream/index.js'
 import { holdProcess } from './hold.js'
-import { nodeHost, removeControlFile, stateFolder, writeControlFile } from './host/index.js'
-import { GatewayError, type MergedCatalog, type Snapshot, type UpstreamView } from './model/index.js'
+import {
+  nodeHost,
+  removeControlFile,
+  requireStateFolder,
+  stateFolder,
+  writeControlFile,
+} from './host/index.js'
+import { GatewayError, LIMITS, type MergedCatalog, type Snapshot, type UpstreamView } from './model/index.js'
 import { type Log, StartProgress, StderrTails, TransitionLog } from './observe/index.js'
 import { Runtime } from './runtime/gateway.js'
-import type { Clock, Host, UpstreamActions } from './runtime/ports.js'
+import type { Clock, Host, Timer, UpstreamActions } from './runtime/ports.js'
+import { Shutdown } from './runtime/shutdown.js'
+import { StartGate } from './runtime/start-gate.js'
 import type { Supervisor } from './runtime/supervisor.js'
 import type { TestReport } from './runtime/test-report.js'
 import { Tester, type TestOptions } from './runtime/tester.js'
@@ -46,12 +54,14 @@ export interface App {
   readonly clock: Clock
   readonly handler: (req: IncomingMessage, res: ServerResponse) => void
   /**
-   * Opens the socket, then starts the upstreams.
+   * Opens the socket, then starts the upstreams; after a failure it may be tried again.
    * @param address overrides `holdfast.listen`
+   * @throws GatewayError when it listens already, or has been stopped
    */
   listen(address?: Address): Promise<Listener>
-  /** Starts the upstreams. Idempotent. */
+  /** Starts the upstreams. Idempotent; does nothing after a stop. */
   boot(): void
+  /** Resolves when the client has closed its end. What it asked before is still answered, until `close`. */
   serveStdio(input: Readable, output: Writable): Promise<void>
   status(): GatewayStatus
   /** Null for a name that is not configured. */
@@ -64,22 +74,22 @@ export interface App {
   onCommit(listener: (snapshot: Snapshot) => void): () => void
   /** Drains, stops every upstream, closes every stream. Idempotent; a second call waits for the first. */
   close(): Promise<void>
-  /** Ends everything at once; for a second signal. */
-  kill(): void
+  /** Ends everything at once; for a second signal. Whoever waits for an answer gets one. */
+  kill(): Promise<void>
 }
 
 const TOKEN_BYTES = 32
 /** States that a server leaves at once when a test says that it works. */
 const IS_DOWN: ReadonlySet<string> = new Set(['backoff', 'quarantined', 'misconfigured', 'auth_required'])
 
-/** Of the shutdown time, what is kept for ending children and sockets after the calls. */
-const LADDER_MS = 6_000
-
 export function createApp(options: AppOptions): App {
   const { reading, log } = options
-  const host = options.host ?? nodeHost()
+  const warn = (message: string) => log({ level: 'warn', message })
+  const host = options.host ?? nodeHost({ stateFolder: stateFolder(), warn })
   const tails = new StderrTails()
-  const connectors = createConnectorFactory(host, { name: 'holdfast', version: VERSION })
+  const connectors = gateFor(host, log).guard(
+    createConnectorFactory(host, { name: 'holdfast', version: VERSION }),
+  )
   const runtime = new Runtime({
     host,
     connectors,
@@ -90,7 +100,7 @@ export function createApp(options: AppOptions): App {
       warning: (upstream, message) => log({ level: 'warn', upstream, message }),
     },
   })
-  watchTransitions(runtime, host, new TransitionLog(log))
+  const stopWatching = watchTransitions(runtime, host, new TransitionLog(log))
   const progress = new StartProgress(log, host.clock, tails)
   runtime.store.onCommit(snapshot => progress.observe(snapshot))
   const transitions = feedTransitions(runtime, host)
@@ -104,13 +114,16 @@ export function createApp(options: AppOptions): App {
       if (supervisor && !runtime.draining) bringBack(supervisor)
     },
   })
+  const stopTiming = host.clock.onStall?.(ms =>
+    warn(`The gateway stood still for ${(ms / 1_000).toFixed(1)} s; every deadline was moved by that.`),
+  )
 
   const { settings } = reading
   const guard = createGuard(settings)
   const face = createHttpFace(runtime, host)
   const startedAt = host.clock.wallTime()
   let listener: Listener | null = null
-  let closing: Promise<void> | null = null
+  const pipes: Pipe[] = []
 
   const status = (): GatewayStatus => ({
     gateway: {
@@ -155,16 +168,39 @@ export function createApp(options: AppOptions): App {
   })
   let withdraw = (): void => undefined
 
-  const shutDown = async () => {
-    withdraw()
-    const closed = listener?.close()
-    await runtime.drained(Math.max(0, settings.shutdownTimeoutMs - LADDER_MS))
-    face.close()
-    await Promise.all([tester.stop(), runtime.stop()])
-    progress.stop()
-    control.close()
-    listener?.destroy()
-    await closed
+  const shutdown = new Shutdown({
+    clock: host.clock,
+    runtime: {
+      drained: ms => runtime.drained(ms),
+      stop: async () => (await Promise.all([runtime.stop(), tester.stop()]))[0],
+      kill: () => {
+        tester.kill()
+        runtime.kill()
+      },
+    },
+    timeoutMs: settings.shutdownTimeoutMs,
+    closeDoor: async () => {
+      withdraw()
+      await Promise.all([listener?.close(), ...pipes.map(emptied)])
+    },
+    endFaces: () => {
+      control.close()
+      face.close()
+      for (const { stdio } of pipes) stdio.close()
+    },
+    dropConnections: () => listener?.destroy(),
+    release: async () => {
+      stopWatching()
+      progress.stop()
+      stopTiming?.()
+      await host.settle?.()
+    },
+    warn: (upstream, message) => log({ level: 'warn', message, ...(upstream === null ? {} : { upstream }) }),
+  })
+  const boot = () => {
+    if (shutdown.begun) return
+    void host.endLeftovers?.()
+    runtime.boot()
   }
 
   return {
@@ -177,30 +213,28 @@ export function createApp(options: AppOptions): App {
     test: (name, wishes) => tester.test(name, wishes),
     transitions,
     tools: () => listTools(runtime),
-    boot: () => runtime.boot(),
+    boot,
     listen: async address => {
       const { host: hostName = settings.listen.host, port = settings.listen.port } = address ?? {}
       refuseOpenListener(hostName, reading)
-      listener = await openListener(handler, { host: hostName, port })
-      withdraw = publishToken(listener, token, options)
-      runtime.boot()
-      return listener
+      refuseSecondListener(listener, shutdown)
+      const opened = await openListener(handler, { host: hostName, port }, warn)
+      if (shutdown.begun) await opened.close()
+      refuseSecondListener(listener, shutdown)
+      listener = opened
+      withdraw = publishToken(opened, token, options)
+      boot()
+      return opened
     },
     serveStdio: async (input, output) => {
-      const stdio = createStdioFace(runtime, host, { input, output })
-      await stdio.closed
+      const held = new PassThrough()
+      const stdio = createStdioFace(runtime, host, { input: held, output })
+      pipes.push({ stdio, output })
+      await Promise.race([endOf(input, held), stdio.closed])
     },
     onCommit: handle => runtime.store.onCommit(handle),
-    close: () => {
-      closing ??= holdProcess(shutDown())
-      return closing
-    },
-    kill: () => {
-      withdraw()
-      tester.kill()
-      runtime.kill()
-      listener?.destroy()
-    },
+    close: () => holdProcess(shutdown.close()),
+    kill: () => holdProcess(shutdown.kill()),
   }
 }
 
@@ -220,7 +254,7 @@ function publishToken(
   { log, stateFolder: folder }: AppOptions,
 ): () => void {
   try {
-    const path = writeControlFile(folder ?? stateFolder(), { url, pid: process.pid, token })
+    const path = writeControlFile(folder ?? requireStateFolder(), { url, pid: process.pid, token })
     return () => removeControlFile(path, token)
   } catch (thrown) {
     const cause = thrown instanceof Error ? thrown.message : String(thrown)
@@ -231,6 +265,40 @@ function publishToken(
     })
     return () => undefined
   }
+}
+
+function gateFor(host: Host, log: Log): StartGate {
+  const message = `Its start waits: ${LIMITS.children} child processes are running, and no more may.`
+  return new StartGate({ host, full: upstream => log({ level: 'warn', upstream, message }) })
+}
+
+/** A client on stdin and stdout. */
+interface Pipe {
+  readonly stdio: StdioFace
+  readonly output: Writable
+}
+
+/** Resolves when the face is closed and all that it wrote has left. */
+async function emptied({ stdio, output }: Pipe): Promise<void> {
+  await stdio.closed
+  if (output.destroyed || output.writableEnded) return
+  await new Promise<void>(resolve => output.write('', () => resolve()))
+}
+
+/**
+ * Passes the client's bytes on, but not the end of them: a client that closes its end may still read, and what runs for
+ * it may finish.
+ */
+function endOf(input: Readable, held: PassThrough): Promise<void> {
+  input.pipe(held, { end: false })
+  return new Promise(resolve => {
+    for (const event of ['end', 'close', 'error']) input.on(event, () => resolve())
+  })
+}
+
+function refuseSecondListener(listener: Listener | null, shutdown: Shutdown): void {
+  if (shutdown.begun) throw new GatewayError('UPSTREAM_REMOVED', 'The gateway was stopped; make a new one.')
+  if (listener) throw new GatewayError('MISCONFIGURED', `The gateway listens on ${listener.url} already.`)
 }
 
 /** Without inbound authentication, an address that others can reach is never opened. */
@@ -247,18 +315,20 @@ function isLoopback(host: string): boolean {
 }
 
 /** Transitions are logged as they come; the merged lists are looked at once things have settled. */
-function watchTransitions(runtime: Runtime, host: Host, transitions: TransitionLog): void {
-  let pending = false
+function watchTransitions(runtime: Runtime, host: Host, transitions: TransitionLog): () => void {
+  let pending: Timer | null = null
   transitions.observe(runtime.snapshot)
-  runtime.store.onCommit(snapshot => {
+  const leave = runtime.store.onCommit(snapshot => {
     transitions.observe(snapshot)
-    if (pending) return
-    pending = true
-    host.clock.after(1_000, () => {
-      pending = false
+    pending ??= host.clock.after(1_000, () => {
+      pending = null
       transitions.shadowed(runtime.snapshot.catalog.shadowed)
     })
   })
+  return () => {
+    leave()
+    pending?.cancel()
+  }
 }
 
 /** Which names are shadowed is found by merging all lists; no transition tells of it, so they are not merged for one. */

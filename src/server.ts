@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { GatewayError, type Scope } from './model/index.js'
 
 export interface Routes {
@@ -57,7 +57,7 @@ function answer(res: ServerResponse, status: number, error: string): void {
 export interface Listener {
   readonly url: string
   readonly port: number
-  /** No new connections; idle ones are closed. Resolves when the last one is gone. */
+  /** No new connections; the others end with the answers that they owe. Resolves when the last one is gone. */
   close(): Promise<void>
   /** Closes whatever is still open. */
   destroy(): void
@@ -65,29 +65,76 @@ export interface Listener {
 
 /**
  * Opens the listening socket.
+ * @param faulted told in words when connections cannot be accepted
  * @throws GatewayError MISCONFIGURED when the address is taken or not ours
  */
 export async function openListener(
   handler: (req: IncomingMessage, res: ServerResponse) => void,
   address: { readonly host: string; readonly port: number },
+  faulted: (message: string) => void,
 ): Promise<Listener> {
-  const server = createServer({ maxHeaderSize: 16 * 1024, keepAliveTimeout: 75_000, noDelay: true }, handler)
+  const server = createServer({ maxHeaderSize: 16 * 1024, keepAliveTimeout: 75_000, noDelay: true })
   // Event streams and long calls live longer than any request limit; slow headers do not.
   server.requestTimeout = 0
   server.headersTimeout = 20_000
+  const connections = new Connections(server, handler)
   await listen(server, address)
+  // Nobody hearing it would end the process: there may be no descriptors left at this moment.
+  server.on('error', cause => faulted(`cannot accept connections: ${cause.message}`))
   const { port } = server.address() as AddressInfo
   const shown = address.host.includes(':') ? `[${address.host}]` : address.host
   return {
     url: `http://${shown}:${port}`,
     port,
-    close: () =>
-      new Promise(resolve => {
-        server.close(() => resolve())
-        server.closeIdleConnections()
-      }),
+    close: () => connections.close(),
     destroy: () => server.closeAllConnections(),
   }
+}
+
+/** Knows which connections owe an answer, so that the end of the server cuts none off. */
+class Connections {
+  readonly #sockets = new Set<Socket>()
+  readonly #answers = new Map<ServerResponse, Socket>()
+  #closing = false
+
+  constructor(
+    private readonly server: Server,
+    handler: (req: IncomingMessage, res: ServerResponse) => void,
+  ) {
+    server.on('connection', socket => {
+      this.#sockets.add(socket)
+      socket.once('close', () => this.#sockets.delete(socket))
+    })
+    server.on('request', (req, res) => {
+      this.#track(req, res)
+      handler(req, res)
+    })
+    // Node takes an answer for done that was handed over and has not left yet, and would cut it off.
+    server.closeIdleConnections = () => undefined
+  }
+
+  /** No new connections, and none is kept beyond the answers that it owes. Resolves when the last one is gone. */
+  close(): Promise<void> {
+    this.#closing = true
+    const busy = new Set(this.#answers.values())
+    for (const res of this.#answers.keys()) announceEnd(res)
+    for (const socket of this.#sockets) if (!busy.has(socket)) socket.destroySoon()
+    return new Promise(resolve => this.server.close(() => resolve()))
+  }
+
+  #track(req: IncomingMessage, res: ServerResponse): void {
+    const { socket } = req
+    this.#answers.set(res, socket)
+    if (this.#closing) announceEnd(res)
+    res.once('close', () => {
+      this.#answers.delete(res)
+      if (this.#closing) socket.destroySoon()
+    })
+  }
+}
+
+function announceEnd(res: ServerResponse): void {
+  if (!res.headersSent) res.setHeader('connection', 'close')
 }
 
 function listen(
@@ -95,8 +142,12 @@ function listen(
   { host, port }: { readonly host: string; readonly port: number },
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => reject(listenError(cause, host, port)))
-    server.listen(port, host, resolve)
+    const refused = (cause: NodeJS.ErrnoException) => reject(listenError(cause, host, port))
+    server.once('error', refused)
+    server.listen(port, host, () => {
+      server.off('error', refused)
+      resolve()
+    })
   })
 }
 

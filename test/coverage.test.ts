@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { blank, testFiles } from './kit/sources.js'
 import { REQUIREMENTS } from './requirements.js'
 
-/** Ids in `verifies([...])` of every test file but this one; comments do not count. */
+/** Ids in `verifies([...])` and `faultRow(...)` of every test file; comments do not count. */
 function citations(): ReadonlyMap<string, readonly string[]> {
   const found = new Map<string, string[]>()
   for (const { path, text } of testFiles()) {
@@ -11,6 +11,8 @@ function citations(): ReadonlyMap<string, readonly string[]> {
       for (const [, id = ''] of list.matchAll(/['"]([^'"]+)['"]/g))
         found.set(id, [...(found.get(id) ?? []), path])
     }
+    for (const [, id = ''] of code.matchAll(/\bfaultRow\(\s*'([^']+)'/g))
+      found.set(id, [...(found.get(id) ?? []), path])
   }
   return found
 }

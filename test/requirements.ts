@@ -1,8 +1,13 @@
 import { SUPERVISION } from './requirements/supervision.js'
+import { UPSTREAM } from './requirements/upstream.js'
 
 /**
  * What Holdfast promises, as data: each entry is cited by at least one test through `verifies`, or is owed.
  * A to C and N: behaviour with partial outages and broken configs. G and H: what operators see. P: rules of the MCP specification.
+ * A to C and N: behaviour with partial outages and broken configs. P: rules of the MCP specification. R: stopping.
+ * F: rows of the fault matrix.
+ * A to C and N: behaviour with partial outages and broken configs. P: rules of the MCP specification. F: rows of the
+ * fault matrix.
  */
 export interface Requirement {
   readonly id: string
@@ -15,7 +20,7 @@ export interface Requirement {
   /** Transports for which it has to hold; absent = all, or no matter. */
   readonly transports?: readonly ('stdio' | 'http' | 'sse')[]
   /** Not built yet, and part of what: an owed requirement has no test. */
-  readonly owed?: 'supervision' | 'cache'
+  readonly owed?: 'supervision' | 'cache' | 'auth'
 }
 
 const LISTS = 'promise P1: lists with partial outages'
@@ -29,6 +34,8 @@ const BASE = 'MCP 2026-07-28 basic/index'
 const LISTEN = 'MCP 2026-07-28 basic/patterns/subscriptions'
 const TOOLS = 'MCP 2026-07-28 server/tools'
 const CACHING = 'MCP 2026-07-28 server/utilities/caching'
+const STOPPING = 'promises P8 and P10: a stop drains, and leaves no process behind'
+const FAULTS = 'the fault matrix'
 const VERSIONS = 'MCP 2026-07-28 basic/versioning'
 const LEGACY_LIFE = 'MCP 2025-11-25 basic/lifecycle'
 const LEGACY_HTTP = 'MCP 2025-11-25 basic/transports'
@@ -581,5 +588,245 @@ export const REQUIREMENTS: readonly Requirement[] = [
     source: 'MCP 2026-07-28 server/utilities/pagination',
     behaviour: 'Cursors are opaque, the empty one is one, and a loop ends.',
   },
+
+  // ---- F: the fault matrix; each row also holds the eight invariants of test/faults ----
+  {
+    id: 'F01',
+    source: FAULTS,
+    behaviour:
+      'A child that is killed in mid-call leaves that call as outcome unknown; reads are repeated on the new child, which is there at once.',
+    transports: STDIO,
+  },
+  {
+    id: 'F02',
+    source: FAULTS,
+    behaviour:
+      'A child that ends by itself while idle is started again, unless it is lazy; its tools stay listed.',
+    transports: STDIO,
+  },
+  {
+    id: 'F03',
+    source: FAULTS,
+    behaviour:
+      'A command that is missing or not executable is misconfigured within a second, with its path; the gateway is ready.',
+    transports: STDIO,
+  },
+  {
+    id: 'F04',
+    source: FAULTS,
+    behaviour:
+      'A server that crashes on every start is quarantined after its budget, tried rarely, and on demand at most every 15 s.',
+    transports: STDIO,
+  },
+  {
+    id: 'F05',
+    source: FAULTS,
+    behaviour:
+      'A server that never answers the handshake is given up at the end of its budget; lists of the others come at once.',
+  },
+  {
+    id: 'F06',
+    source: FAULTS,
+    behaviour: 'A call that waits for a slow handshake succeeds.',
+  },
+  {
+    id: 'F07',
+    source: FAULTS,
+    behaviour: 'Lines on stdout that are no messages are skipped and told; too many of them end the process.',
+    transports: STDIO,
+  },
+  {
+    id: 'F08',
+    source: FAULTS,
+    behaviour: 'An answer that breaks off makes its call outcome unknown; what is left of it is not read.',
+  },
+  {
+    id: 'F09',
+    source: FAULTS,
+    behaviour: 'Messages that come in pieces, with CRLF or a byte order mark, are read as they were meant.',
+  },
+  {
+    id: 'F10',
+    source: FAULTS,
+    behaviour:
+      'A line without end takes bounded memory and delays nobody; the call that it answers fails as too large.',
+    transports: STDIO,
+  },
+  {
+    id: 'F11',
+    source: FAULTS,
+    behaviour: 'A flood on stderr holds nobody up, and what is kept of it is bounded.',
+    transports: STDIO,
+  },
+  {
+    id: 'F12',
+    source: FAULTS,
+    behaviour:
+      'A child that stops reading has a bounded queue; after 30 s it is started anew, and gets what was never written.',
+    transports: STDIO,
+  },
+  {
+    id: 'F13',
+    source: FAULTS,
+    behaviour: 'A child that closes its stdin costs neither the gateway nor, as it was never sent, a call.',
+    transports: STDIO,
+  },
+  {
+    id: 'F14',
+    source: FAULTS,
+    behaviour: 'A child that ignores SIGTERM is killed with its group 3 s later.',
+    transports: STDIO,
+  },
+  {
+    id: 'F15',
+    source: FAULTS,
+    behaviour:
+      'Grandchildren are ended with their server, whoever of them holds the pipes, on a crash as on a stop.',
+    transports: STDIO,
+  },
+  {
+    id: 'F16',
+    source: FAULTS,
+    behaviour: 'Children end with a gateway that is killed; what is left of them is ended at its next start.',
+    transports: STDIO,
+  },
+  {
+    id: 'F17',
+    source: FAULTS,
+    behaviour: 'An answer with an id that nobody asked with is dropped and told.',
+  },
+  {
+    id: 'F18',
+    source: FAULTS,
+    behaviour: 'Of two answers to one request the first counts, and the second is told.',
+  },
+  {
+    id: 'F19',
+    source: FAULTS,
+    behaviour: 'An answer that comes after a timeout or a cancellation reaches nobody.',
+  },
+  {
+    id: 'F20',
+    source: FAULTS,
+    behaviour:
+      'An answer whose id has another type, or an error without id, is matched to no request that shares its line.',
+  },
+  {
+    id: 'F21',
+    source: FAULTS,
+    behaviour:
+      'An answer with both result and error, with neither, or without a version ends its call as a violation.',
+  },
+  {
+    id: 'F22',
+    source: FAULTS,
+    behaviour:
+      'A result of an unknown type, or a request for input of a server that has no such thing, crashes nothing.',
+  },
+  {
+    id: 'F23',
+    source: FAULTS,
+    behaviour:
+      "A server's question goes to the one caller that it can only be meant for, else it is refused.",
+  },
+  {
+    id: 'F24',
+    source: FAULTS,
+    behaviour: 'Progress for an unknown token is dropped, and a flood of it is thinned to ten a second.',
+  },
+  {
+    id: 'F25',
+    source: FAULTS,
+    behaviour:
+      'A server that ignores a cancellation holds up neither the caller nor, after a grace, its place; eight of them end the process.',
+  },
   ...SUPERVISION,
+
+  // ---- R: stopping ----
+  {
+    id: 'R194',
+    source: STOPPING,
+    behaviour:
+      'A stop takes nothing new, lets calls run for their time, gives each that is left one typed answer, ends sessions, then each child by the ladder, and exits 0.',
+  },
+  {
+    id: 'R195',
+    source: STOPPING,
+    behaviour: 'Servers are ended side by side: ten stubborn children take one ladder.',
+    transports: STDIO,
+  },
+  {
+    id: 'R196',
+    source: STOPPING,
+    behaviour:
+      'A child that leaves at the end of its input gets no signal, one that ignores SIGTERM is killed, and grandchildren go too.',
+    transports: STDIO,
+  },
+  {
+    id: 'R197',
+    source: STOPPING,
+    behaviour: 'A server that cannot be stopped does not keep the others from it, and is named.',
+  },
+  {
+    id: 'R198',
+    source: STOPPING,
+    behaviour:
+      'A stop while servers start or wait for their next try is quick, and nothing is started after it.',
+  },
+  {
+    id: 'R199',
+    source: STOPPING,
+    behaviour:
+      'Every way in (`holdfast serve`, `holdfast stdio`, the library) stops alike, whether by a signal, the end of the input or a fault.',
+  },
+  {
+    id: 'R200',
+    source: STOPPING,
+    behaviour:
+      'A second signal ends everything within a second; after SIGKILL children leave by themselves or are ended at the next start.',
+  },
+  {
+    id: 'R201',
+    source: STOPPING,
+    behaviour:
+      'Stopping twice, before a start, and starting after a failed start or after a stop each have one defined result.',
+  },
+  {
+    id: 'R202',
+    source: STOPPING,
+    behaviour:
+      'After a stop no timer, socket or file of the gateway is left; status says stopped and keeps its history.',
+  },
+
+  // ---- F: faults of processes and of the machine ----
+  {
+    id: 'F55',
+    source: FAULTS,
+    behaviour: 'A gateway on stdio whose output nobody reads any more ends, with its servers.',
+  },
+  {
+    id: 'F58',
+    source: FAULTS,
+    behaviour:
+      'Without file descriptors the machine is named as the cause, and everything works again when there are some.',
+  },
+  {
+    id: 'F59',
+    source: FAULTS,
+    behaviour:
+      'A state folder that cannot be written or is corrupt costs a warning, never a server or the gateway.',
+  },
+  {
+    id: 'F64',
+    source: FAULTS,
+    behaviour:
+      'SIGTERM with calls running takes at most its time, a second one at most a second; the answers are delivered whole.',
+  },
+  {
+    id: 'F65',
+    source: FAULTS,
+    behaviour:
+      'An address that cannot be bound ends the command with 78 and one line, before any server is started.',
+  },
+  ...UPSTREAM,
 ]

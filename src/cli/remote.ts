@@ -1,5 +1,5 @@
 import { loadConfig } from '../config/index.js'
-import { type ControlFile, findControlFile, stateFolder } from '../host/index.js'
+import { type ControlFile, findControlFile, requireStateFolder } from '../host/index.js'
 import { LIMITS } from '../model/index.js'
 import { SseParser } from '../wire/index.js'
 import { locateConfig } from './config-file.js'
@@ -95,9 +95,10 @@ async function readBody<T>(base: string, response: Response): Promise<T> {
 }
 
 function tokenFor(base: string): string {
-  const folder = stateFolder()
+  let folder = ''
   let found: ControlFile | null
   try {
+    folder = requireStateFolder()
     found = findControlFile(folder, base)
   } catch (thrown) {
     throw new CommandFailure(EXIT.failed, (thrown as Error).message)

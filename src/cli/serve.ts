@@ -3,7 +3,7 @@ import { isGatewayError } from '../model/index.js'
 import { explain, openConfig } from './config-file.js'
 import { CommandFailure, EXIT } from './exit.js'
 import { LiveTable } from './live-table.js'
-import { firstStopSignal, surviveFaults } from './stop-signals.js'
+import { endProcess, surviveFaults, watchStopSignals } from './stop-signals.js'
 import { openLog, print, say, type TalkOptions } from './talk.js'
 import { painter } from './terminal.js'
 
@@ -25,15 +25,20 @@ export async function serve(options: ServeOptions): Promise<number> {
     log: record => (table?.holdsBack(record) ? undefined : log(record)),
   })
   surviveFaults()
-  const stop = firstStopSignal(() => app.kill())
-  const url = await listen(app, options)
-  if (options.json) print(JSON.stringify({ event: 'ready', url, pid: process.pid }))
-  else greet(app, url, table, options)
-  const signal = await stop
-  table?.end()
-  if (!options.quiet) say(`${signal}: draining, then stopping every server`)
-  await app.close()
-  return EXIT.ok
+  const stop = watchStopSignals(() => app.kill())
+  try {
+    const url = await listen(app, options)
+    if (options.json) print(JSON.stringify({ event: 'ready', url, pid: process.pid }))
+    else greet(app, url, table, options)
+    const signal = await stop.first
+    if (!options.quiet) say(`${signal}: draining, then stopping every server`)
+    return EXIT.ok
+  } finally {
+    table?.end()
+    stop.begun()
+    await app.close()
+    endProcess()
+  }
 }
 
 async function listen(app: App, { host, port }: ServeOptions): Promise<string> {
@@ -41,7 +46,6 @@ async function listen(app: App, { host, port }: ServeOptions): Promise<string> {
     const listener = await app.listen({ ...(host ? { host } : {}), ...(port === undefined ? {} : { port }) })
     return `${listener.url}/mcp`
   } catch (thrown) {
-    await app.close()
     if (isGatewayError(thrown)) throw new CommandFailure(EXIT.config, thrown.message)
     throw thrown
   }

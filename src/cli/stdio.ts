@@ -2,7 +2,7 @@ import { createApp } from '../app.js'
 import { bridge } from './bridge.js'
 import { explain, openConfig } from './config-file.js'
 import { EXIT } from './exit.js'
-import { firstStopSignal, surviveFaults } from './stop-signals.js'
+import { endProcess, surviveFaults, watchStopSignals } from './stop-signals.js'
 import { openLog, say, type TalkOptions } from './talk.js'
 
 export interface StdioOptions extends TalkOptions {
@@ -12,14 +12,28 @@ export interface StdioOptions extends TalkOptions {
 
 /** The gateway as a stdio MCP server; with `--url`, a bridge to one that is running. */
 export async function stdio(options: StdioOptions): Promise<number> {
-  if (options.url) return bridge(options.url)
+  try {
+    return await (options.url ? bridge(options.url) : serveStdio(options))
+  } finally {
+    // It would keep the process for as long as the client leaves it open.
+    process.stdin.destroy()
+    endProcess()
+  }
+}
+
+/** Until a signal, or the end of the client's input. */
+async function serveStdio(options: StdioOptions): Promise<number> {
   const { path, reading } = await openConfig(options.config)
   if (reading.faults.length > 0) say(explain(reading, path))
   const app = createApp({ reading, configPath: path, log: openLog(options) })
   surviveFaults()
-  const stop = firstStopSignal(() => app.kill())
-  app.boot()
-  await Promise.race([app.serveStdio(process.stdin, process.stdout), stop])
-  await app.close()
+  const stop = watchStopSignals(() => app.kill())
+  try {
+    app.boot()
+    await Promise.race([app.serveStdio(process.stdin, process.stdout), stop.first])
+    stop.begun()
+  } finally {
+    await app.close()
+  }
   return EXIT.ok
 }

@@ -16,21 +16,44 @@ export function surviveFaults(): void {
   process.stderr.on('error', () => undefined)
 }
 
-/** A second signal, or a hang beyond this, ends the process at once. */
 const SECOND_SIGNAL_EXIT = 130
+/** The last answers have this long to leave after a second signal. */
+const LAST_WORDS_MS = 800
+/** When all is stopped, nothing should keep the process; if something does, it ends all the same. */
+const LINGER_MS = 1_000
 
-/** Resolves at the first SIGTERM, SIGINT or SIGHUP; a second one runs `force` and exits. */
-export function firstStopSignal(force: () => void): Promise<NodeJS.Signals> {
-  return new Promise(resolve => {
-    let signalled = false
-    const handle = (signal: NodeJS.Signals) => {
-      if (signalled) {
-        force()
-        process.exit(SECOND_SIGNAL_EXIT)
-      }
-      signalled = true
-      resolve(signal)
-    }
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, handle)
+export interface StopSignals {
+  /** Resolves at the first SIGTERM, SIGINT or SIGHUP. */
+  readonly first: Promise<NodeJS.Signals>
+  /** A stop has begun for another reason, so the next signal is a second one. */
+  begun(): void
+}
+
+/** @param force ends everything at once; run at the second signal, and not waited for at the third */
+export function watchStopSignals(force: () => Promise<void>): StopSignals {
+  let signals = 0
+  let resolveFirst: (signal: NodeJS.Signals) => void = () => undefined
+  const first = new Promise<NodeJS.Signals>(resolve => {
+    resolveFirst = resolve
   })
+  const leave = () => process.exit(SECOND_SIGNAL_EXIT)
+  const handle = (signal: NodeJS.Signals) => {
+    signals += 1
+    if (signals === 1) return resolveFirst(signal)
+    if (signals > 2) return leave()
+    setTimeout(leave, LAST_WORDS_MS)
+    void force().finally(leave)
+  }
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, handle)
+  return {
+    first,
+    begun: () => {
+      signals = Math.max(signals, 1)
+    },
+  }
+}
+
+/** Lets the process end by itself, and ends it when it does not. */
+export function endProcess(): void {
+  setTimeout(() => process.exit(), LINGER_MS).unref()
 }

@@ -3,7 +3,8 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { freshFolder } from '../../test/kit/run-folder.js'
-import { findControlFile, removeControlFile, stateFolder, writeControlFile } from './control-file.js'
+import { findControlFile, removeControlFile, writeControlFile } from './control-file.js'
+import { stateFolder } from './state-folder.js'
 
 const content = (url: string, token = 't') => ({ url, pid: 1, token })
 

@@ -9,8 +9,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { homedir } from 'node:os'
-import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { dirname, join } from 'node:path'
 
 /** What lets its owner act on a running gateway. */
 export interface ControlFile {
@@ -18,16 +17,6 @@ export interface ControlFile {
   readonly url: string
   readonly pid: number
   readonly token: string
-}
-
-/** `HOLDFAST_STATE_DIR`, else the folder of the XDG base directory specification. */
-export function stateFolder(env: NodeJS.ProcessEnv = process.env): string {
-  const own = env['HOLDFAST_STATE_DIR']
-  if (own) return resolve(own)
-  const xdg = env['XDG_STATE_HOME']
-  // The specification: a relative path there is to be ignored.
-  if (xdg && isAbsolute(xdg)) return join(xdg, 'holdfast')
-  return join(env['HOME'] || homedir(), '.local', 'state', 'holdfast')
 }
 
 /**

@@ -1,12 +1,29 @@
+import type { LookupFunction } from 'node:net'
 import { type Dispatcher, Pool } from 'undici'
 import type { Dialer, HttpExchange, HttpFault, HttpHandler, HttpPool, HttpRequest } from '../runtime/ports.js'
+import { localFault } from './local-faults.js'
 
 /** Sockets to one origin: more than the calls that may be in flight, plus streams. */
 const MAX_SOCKETS = 256
 
-export const undiciDialer: Dialer = {
-  pool: (origin, options) => new UndiciPool(origin, options.connectTimeoutMs),
+/** Without a hint of the peer. Common servers close an idle connection after 5 s without saying so before. */
+const IDLE_MS = 4_000
+/** With a hint: so much sooner than the peer means to, and never later than this. */
+const IDLE_MARGIN_MS = 2_000
+const LONGEST_IDLE_MS = 60_000
+
+export interface DialerOptions {
+  /** Replaces the resolver of the machine. Asked for each new connection: nothing is cached here. */
+  readonly lookup?: LookupFunction
+  /** Certificate authorities to trust instead of the usual ones, PEM. */
+  readonly ca?: string
 }
+
+export function createDialer(options: DialerOptions = {}): Dialer {
+  return { pool: (origin, { connectTimeoutMs }) => new UndiciPool(origin, connectTimeoutMs, options) }
+}
+
+export const undiciDialer: Dialer = createDialer()
 
 class UndiciPool implements HttpPool {
   readonly #pool: Pool
@@ -14,15 +31,18 @@ class UndiciPool implements HttpPool {
   constructor(
     private readonly origin: string,
     connectTimeoutMs: number,
+    options: DialerOptions,
   ) {
     this.#pool = new Pool(origin, {
       connections: MAX_SOCKETS,
       pipelining: 1,
-      connect: { timeout: connectTimeoutMs },
+      connect: { timeout: connectTimeoutMs, ...options },
       // Streams may be quiet for hours; the idle rules are the gateway's own.
       bodyTimeout: 0,
       headersTimeout: 0,
-      keepAliveTimeout: 30_000,
+      keepAliveTimeout: IDLE_MS,
+      keepAliveTimeoutThreshold: IDLE_MARGIN_MS,
+      keepAliveMaxTimeout: LONGEST_IDLE_MS,
       maxHeaderSize: 16 * 1024,
     })
   }
@@ -135,17 +155,42 @@ const BY_CODE_LATER: Readonly<Record<string, Told>> = {
   ETIMEDOUT: { reason: 'reset', words: 'connection lost to' },
 }
 
+const UNTRUSTED = 'is not trusted: its issuer is not known here'
+
+const BY_CERTIFICATE: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: 'has expired',
+  CERT_NOT_YET_VALID: 'is not valid yet',
+  CERT_REVOKED: 'was revoked',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'is for another name',
+  HOSTNAME_MISMATCH: 'is for another name',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'is not trusted: it signed itself',
+  SELF_SIGNED_CERT_IN_CHAIN: UNTRUSTED,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNTRUSTED,
+  UNABLE_TO_GET_ISSUER_CERT: UNTRUSTED,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UNTRUSTED,
+}
+
+/** OpenSSL puts its source files and line numbers around the one part that a person can read. */
+function tlsReason(cause: Error): string {
+  const { reason } = cause as { reason?: unknown }
+  return typeof reason === 'string' ? reason : cause.message.trim()
+}
+
 /** @param started the request was given to a socket, so its bytes may have left */
 function faultOf(cause: Error, started: boolean, origin: string): HttpFault {
   const code = codeOf(cause)
   const host = new URL(origin).host
   const phase = started ? 'unknown' : 'never-sent'
+  const local = localFault(code)
+  if (local !== null)
+    return { phase, reason: 'other', message: `${host} was not reached: ${local}`, local: true, cause }
   const told = (started ? BY_CODE_LATER[code] : undefined) ?? BY_CODE[code]
   if (told) return { phase, reason: told.reason, message: `${told.words} ${host}`, cause }
-  const isTls = /^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|HOSTNAME_MISMATCH|EPROTO)/.test(
-    code,
-  )
-  if (isTls) return { phase, reason: 'tls', message: `TLS with ${host} failed: ${cause.message}`, cause }
+  const certificate = BY_CERTIFICATE[code]
+  if (certificate)
+    return { phase, reason: 'tls', message: `the certificate of ${host} ${certificate}`, cause }
+  if (/^(ERR_TLS|ERR_SSL|CERT_|UNABLE_TO|EPROTO)/.test(code))
+    return { phase, reason: 'tls', message: `TLS with ${host} failed: ${tlsReason(cause)}`, cause }
   const isGarbage = cause.name === 'HTTPParserError' || /^(UND_ERR_HEADERS_OVERFLOW|UND_ERR_RES_)/.test(code)
   const message = isGarbage ? `${host} sent broken HTTP: ${cause.message}` : `${host}: ${cause.message}`
   return { phase, reason: 'other', message, cause }

@@ -1,20 +1,54 @@
 /**
  * host: the machine behind the ports: real clock, randomness, child processes and sockets. Decides nothing.
  */
+import { join } from 'node:path'
 import type { Host } from '../runtime/ports.js'
-import { nodeClock } from './clock.js'
+import { createClock } from './clock.js'
 import { undiciDialer } from './dialer.js'
+import { Ledger } from './ledger.js'
+import { sweepLeftovers } from './leftovers.js'
+import { factsOf, pidSpace } from './proc.js'
 import { nodeRandom } from './random.js'
-import { nodeSpawner } from './spawner.js'
+import { NodeSpawner } from './spawner.js'
 
 export {
   type ControlFile,
   findControlFile,
   removeControlFile,
-  stateFolder,
   writeControlFile,
 } from './control-file.js'
+export { requireStateFolder, stateFolder } from './state-folder.js'
 
-export function nodeHost(): Host {
-  return { clock: nodeClock, random: nodeRandom, spawner: nodeSpawner, dialer: undiciDialer }
+export interface HostOptions {
+  /** Where children are remembered beyond a crash of the gateway; absent = nowhere. */
+  readonly stateFolder?: string | null
+  readonly warn?: (message: string) => void
+}
+
+export function nodeHost(options: HostOptions = {}): Host {
+  const { warn = () => undefined } = options
+  const instance = nodeRandom.token(16)
+  const keeping = options.stateFolder ? ledgerIn(join(options.stateFolder, 'children')) : null
+  const spawner = new NodeSpawner(instance, keeping && new Ledger({ ...keeping, instance, warn }))
+  let swept: Promise<void> | null = null
+  return {
+    clock: createClock(),
+    random: nodeRandom,
+    spawner,
+    dialer: undiciDialer,
+    endLeftovers: () => {
+      swept ??= keeping ? sweepLeftovers({ ...keeping, warn }) : Promise.resolve()
+      return swept
+    },
+    settle: () => spawner.groups.settle(),
+  }
+}
+
+/** A pid alone must never be trusted: without /proc nothing is remembered, and children end by the end of their input. */
+function ledgerIn(folder: string) {
+  const space = pidSpace()
+  const start = factsOf(process.pid)?.start
+  return space === null || start === undefined
+    ? null
+    : { folder, space, gateway: { pid: process.pid, start } }
 }

@@ -2,6 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { statSync } from 'node:fs'
 import type { Bytes } from '../model/index.js'
 import type { Child, ChildEvents, Spawner, SpawnRequest } from '../runtime/ports.js'
+import { Groups, groupAlive } from './groups.js'
+import type { Ledger } from './ledger.js'
+import { localFault } from './local-faults.js'
+import { INSTANCE_VARIABLE } from './proc.js'
 
 /** What a child inherits: enough to find programs, homes, proxies and certificates; none of our own secrets. */
 const INHERITED = new Set(
@@ -19,8 +23,33 @@ const NEVER_INHERITED = /^UV_PUBLISH_/
 /** Output that was written just before the exit still counts; a grandchild that holds the pipe must not delay it. */
 const LAST_OUTPUT_MS = 20
 
-export const nodeSpawner: Spawner = {
-  spawn: (request, events) => new NodeChild(request, events),
+/** After the leader of a group has gone, looking for its members means looking at every process. */
+const LOOK_EVERY_MS = 200
+
+export class NodeSpawner implements Spawner {
+  readonly groups: Groups
+  readonly #mark: Readonly<Record<string, string>>
+
+  /**
+   * @param instance names this gateway in the environment of all that it starts
+   * @param ledger null where none is kept
+   */
+  constructor(instance: string, ledger: Ledger | null) {
+    this.groups = new Groups(ledger)
+    this.#mark = { [INSTANCE_VARIABLE]: instance }
+  }
+
+  get living(): number {
+    return this.groups.size
+  }
+
+  onEnded(listener: () => void): () => void {
+    return this.groups.onEnded(listener)
+  }
+
+  spawn(request: SpawnRequest, events: ChildEvents): Child {
+    return new NodeChild({ ...request, env: { ...request.env, ...this.#mark } }, events, this.groups)
+  }
 }
 
 export function childEnvironment(
@@ -43,13 +72,19 @@ class NodeChild implements Child {
   #exited = false
   /** Once the group was seen gone, its number may belong to somebody else. */
   #groupGone = false
+  #lookedAt = Number.NEGATIVE_INFINITY
   /** Streams that may still hold output written before the exit. */
   #openOutputs = 2
 
-  constructor(request: SpawnRequest, events: ChildEvents) {
+  constructor(
+    request: SpawnRequest,
+    events: ChildEvents,
+    private readonly groups: Groups,
+  ) {
     this.#events = events
     this.#process = this.#spawn(request)
     if (this.#process) this.#listen(this.#process, request)
+    if (this.pid !== undefined) groups.started(this.pid, request.command)
   }
 
   get pid(): number | undefined {
@@ -75,7 +110,12 @@ class NodeChild implements Child {
   }
 
   groupAlive(): boolean {
-    return this.#signal(0)
+    if (!this.#signal(0)) return false
+    const now = performance.now()
+    if (!this.#exited || this.pid === undefined || now - this.#lookedAt < LOOK_EVERY_MS) return true
+    this.#lookedAt = now
+    this.#groupGone = !groupAlive(this.pid, true)
+    return !this.#groupGone
   }
 
   release(): void {
@@ -102,9 +142,16 @@ class NodeChild implements Child {
       })
     } catch (thrown) {
       const cause = thrown instanceof Error ? thrown : new Error(String(thrown))
-      queueMicrotask(() => this.#tell(events => events.failed(failureReason(request, cause), cause)))
+      queueMicrotask(() => this.#failed(request, cause))
       return null
     }
+  }
+
+  #failed(request: SpawnRequest, cause: Error): void {
+    const local = localFault((cause as NodeJS.ErrnoException).code)
+    const reason =
+      local === null ? failureReason(request, cause) : `cannot start ${request.command}: ${local}`
+    this.#tell(events => events.failed(reason, cause, local !== null))
   }
 
   #signal(signal: NodeJS.Signals | 0): boolean {
@@ -125,10 +172,11 @@ class NodeChild implements Child {
   #listen(child: ChildProcess, request: SpawnRequest): void {
     child.once('spawn', () => this.#tell(events => events.spawned()))
     child.on('error', cause => {
-      if (child.pid === undefined) this.#tell(events => events.failed(failureReason(request, cause), cause))
+      if (child.pid === undefined) this.#failed(request, cause)
     })
     child.once('exit', (code, signal) => {
       this.#exited = true
+      if (child.pid !== undefined) this.groups.leaderGone(child.pid)
       this.#afterLastOutput(child, () => this.#tell(events => events.exit(code, signal)))
     })
     this.#listenToPipes(child)

@@ -68,6 +68,12 @@ export const ERRORS = {
     blame: 'client',
     meaning: 'The server wants a sign-in, or refused the configured credentials.',
   },
+  FORBIDDEN: {
+    kind: 'denied',
+    rpcCode: 40301,
+    blame: 'client',
+    meaning: 'The server knows the configured credentials and refuses this request to them.',
+  },
   MISCONFIGURED: {
     kind: 'misconfigured',
     rpcCode: 50301,
@@ -133,8 +139,6 @@ export interface ErrorDetails {
   readonly retryAfterMs?: number
   /** The fault is our own machine's: no descriptors, no processes, a stalled loop. It says nothing about the server. */
   readonly local?: boolean
-  /** The credentials are good and do not suffice for this request (403). */
-  readonly forbidden?: boolean
   /** The server does not know the session (any more); a new one cures it. */
   readonly sessionLost?: boolean
   /** Further machine-readable facts for `data`. */

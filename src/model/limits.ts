@@ -45,6 +45,26 @@ export const LIMITS = {
   keepAliveMs: 15_000,
   /** How long a legacy client's request goes on after it disconnected. */
   detachedMs: 60_000,
+  /** Lines a second on a child's stdout that are no messages, once it has spoken; more end the connection. */
+  garbageLinesPerSecond: 100,
+  /** Lines in a row on a child's stdout that are no messages: that many end the connection. */
+  garbageLinesInARow: 1_000,
+  /** Breaches of the protocol within a minute: that many end the connection. */
+  violationsPerMinute: 10,
+  /** Milliseconds without room in a child's stdin after which the child counts as stuck. */
+  stdinStuckMs: 30_000,
+  /** Lines a second of a child's stderr that are passed on. */
+  stderrLinesPerSecond: 100,
+  /** Milliseconds for which the late answer to a cancelled request is swallowed. */
+  tombstoneMs: 60_000,
+  /** Cancelled requests remembered per connection. */
+  tombstones: 10_000,
+  /** Cancelled requests that a child may go on with until it is recycled. */
+  stuckRequests: 8,
+  /** Progress notifications, and log notifications, a second for one request; of more the last is kept. */
+  notificationsPerRequest: 10,
+  /** The same for one connection. */
+  notificationsPerConnection: 100,
   /** Calls that wait for one server's start, and for a place at one that has its hands full. */
   waitersPerUpstream: 32,
   queuePerUpstream: 64,
@@ -67,4 +87,8 @@ export const LIMITS = {
   firstListMs: 600,
   /** Milliseconds that a call of an unknown name waits for upstreams whose catalog is unknown. */
   resolveMs: 5_000,
+  /** Child processes at a time, in all. */
+  children: 64,
+  /** Child processes that may be in the first moments of their start at a time. */
+  startingChildren: 8,
 } as const

@@ -20,7 +20,7 @@ import { type CallRoom, refuseLater, startCall } from './calls/index.js'
 import { ChangeWatch } from './change-watch.js'
 import { Crowd } from './crowd.js'
 import { Listing } from './listing.js'
-import type { ConnectorFactory, GatewayCore, Host, ListPage, Offer, RunningCall } from './ports.js'
+import type { ConnectorFactory, GatewayCore, Host, ListPage, Offer, RunningCall, Timer } from './ports.js'
 import { renderEntry } from './rewrite.js'
 import { Store } from './store.js'
 import { Supervisor, type SupervisorEvents } from './supervisor.js'
@@ -34,17 +34,24 @@ export interface RuntimeOptions {
   readonly events: SupervisorEvents
 }
 
+/** An upstream of which something may be left. */
+export interface StopFailure {
+  readonly upstream: string
+  readonly reason: string
+}
+
 /** The running gateway without any face: upstreams, store, calls and lists. */
 export class Runtime implements GatewayCore {
   readonly store = new Store()
   readonly supervisors = new Map<string, Supervisor>()
   draining = false
   #booted = false
+  readonly #boots: Timer[] = []
   readonly #listing: Listing
   readonly #changes: ChangeWatch
   readonly #room: CallRoom
   readonly #crowd = new Crowd()
-  #idle: (() => void) | null = null
+  readonly #idle = new Set<() => void>()
 
   constructor(private readonly options: RuntimeOptions) {
     const { host, connectors, upstreams, events } = options
@@ -80,7 +87,7 @@ export class Runtime implements GatewayCore {
     let turn = 0
     for (const supervisor of this.supervisors.values()) {
       if (!supervisor.spec.lazy && supervisor.spec.enabled) {
-        this.options.host.clock.after(turn, () => supervisor.boot())
+        this.#boots.push(this.options.host.clock.after(turn, () => supervisor.boot()))
         turn += 2
       }
     }
@@ -131,7 +138,8 @@ export class Runtime implements GatewayCore {
       if (over) return
       over = true
       this.#crowd.leave(principal)
-      if (this.#crowd.size === 0) this.#idle?.()
+      if (this.#crowd.size > 0) return
+      for (const tell of this.#idle) tell()
     }
     const running = startCall(this.#room, call, outcome => {
       end()
@@ -164,24 +172,46 @@ export class Runtime implements GatewayCore {
     this.draining = true
     if (this.#crowd.size === 0) return Promise.resolve()
     return new Promise(resolve => {
-      const timer = this.options.host.clock.after(ms, resolve)
-      this.#idle = () => {
+      const done = () => {
+        this.#idle.delete(done)
         timer.cancel()
         resolve()
       }
+      const timer = this.options.host.clock.after(ms, done)
+      this.#idle.add(done)
     })
   }
 
-  /** Ends every upstream, in parallel; resolves when none is left. */
-  async stop(): Promise<void> {
-    this.draining = true
-    this.#changes.stop()
-    await Promise.allSettled([...this.supervisors.values()].map(supervisor => supervisor.stop()))
+  /**
+   * Ends every upstream, in parallel; whoever still waits for an answer is given one at once. Resolves when no upstream
+   * is left, with those that could not be ended properly.
+   */
+  async stop(): Promise<readonly StopFailure[]> {
+    this.#refuseNew()
+    const stops = [...this.supervisors].map(([upstream, supervisor]) =>
+      supervisor.stop().then(
+        () => [],
+        (cause: unknown) => [{ upstream, reason: cause instanceof Error ? cause.message : String(cause) }],
+      ),
+    )
+    return (await Promise.all(stops)).flat()
   }
 
-  /** Ends every upstream at once. */
+  /** Ends every upstream at once; the outcome of what was under way is unknown. */
   kill(): void {
-    for (const supervisor of this.supervisors.values()) supervisor.kill()
+    this.#refuseNew()
+    for (const supervisor of this.supervisors.values()) {
+      // The polite end says to each caller what is so; the hard one then leaves it no time.
+      supervisor.connection?.close().catch(() => undefined)
+      supervisor.kill()
+    }
+  }
+
+  #refuseNew(): void {
+    this.draining = true
+    this.#booted = true
+    for (const timer of this.#boots) timer.cancel()
+    this.#changes.stop()
   }
 }
 

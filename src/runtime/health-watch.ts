@@ -312,7 +312,7 @@ export function findingOf(error: GatewayError): Finding {
   if (error.details.local) return 'nothing'
   switch (error.code) {
     case 'SIGN_IN_REQUIRED':
-      return error.details.forbidden ? 'alive' : 'unauthorized'
+      return 'unauthorized'
     case 'OVERLOADED':
     case 'UPSTREAM_REMOVED':
     case 'MISCONFIGURED':

@@ -26,12 +26,17 @@ export interface Timer {
 }
 
 export interface Clock {
-  /** Monotonic milliseconds. The only clock that decides anything. */
+  /**
+   * Monotonic milliseconds. The only clock that decides anything. It stands still while the gateway itself was stopped
+   * or stalled for more than a second, so every deadline and timer moves by that much.
+   */
   now(): number
   /** Wall-clock milliseconds since the epoch, for people. */
   wallTime(): number
   /** Runs `fn` once after `ms`, clamped to [0, LIMITS.timerMs]. Does not keep the process alive. */
   after(ms: number, fn: () => void): Timer
+  /** Told after a stall, with its length, before any timer fires. Returns the way to stop it. */
+  onStall?(listener: (lateMs: number) => void): () => void
 }
 
 export interface Random {
@@ -52,8 +57,11 @@ export interface SpawnRequest {
 export interface ChildEvents {
   /** The child runs (its pid is known). */
   spawned(): void
-  /** It could not be started: not found, not executable, bad cwd. No other event follows. */
-  failed(reason: string, cause: unknown): void
+  /**
+   * It could not be started: not found, not executable, bad cwd. No other event follows.
+   * @param local the machine had no room for it, which is no fault of the program
+   */
+  failed(reason: string, cause: unknown, local?: boolean): void
   stdout(chunk: Bytes): void
   /** End of stdout. */
   stdoutEnd(): void
@@ -84,6 +92,10 @@ export interface Child {
 export interface Spawner {
   /** The child leads a process group of its own. Events are never delivered before `spawn` has returned. */
   spawn(request: SpawnRequest, events: ChildEvents): Child
+  /** Children of which anything still lives. */
+  readonly living?: number
+  /** Told whenever nothing is left of one. Returns the way to stop it. */
+  onEnded?(listener: () => void): () => void
 }
 
 export interface HttpRequest {
@@ -111,6 +123,8 @@ export interface HttpFault {
     | 'other'
   /** In words: "connection refused by 127.0.0.1:9". */
   readonly message: string
+  /** This machine had no room for it: no descriptors, no memory. It says nothing about the peer. */
+  readonly local?: boolean
   readonly cause?: unknown
 }
 
@@ -147,6 +161,10 @@ export interface Host {
   readonly random: Random
   readonly spawner: Spawner
   readonly dialer: Dialer
+  /** Ends the children that gateways which crashed have left behind. Never rejects; the work is done once. */
+  endLeftovers?(): Promise<void>
+  /** At the very end: resolves when what is remembered of children is as it is. */
+  settle?(): Promise<void>
 }
 
 // ---- towards servers -------------------------------------------------------------------------------------
@@ -184,6 +202,8 @@ export interface Connection {
   readonly pid: number | null
   /** Requests without a final answer. */
   readonly inFlight: number
+  /** Cancelled requests that were not answered within the grace: the server may be going on with them for nobody. */
+  readonly stuck?: number
   request(request: UpstreamRequest): RunningRequest
   /** Ends it in the server's way: stop ladder, session DELETE. Resolves when nothing of it is left. Idempotent. */
   close(): Promise<void>

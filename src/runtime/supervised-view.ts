@@ -80,6 +80,8 @@ export function faultOf(error: GatewayError, counts: boolean, ours: boolean): Fa
   const reason = reasonOf(error)
   const { retryAfterMs, local } = error.details
   if (error.kind === 'misconfigured' || error.kind === 'auth_required') return { class: error.kind, reason }
+  // Good credentials that do not suffice: a person has to act too.
+  if (error.code === 'FORBIDDEN') return { class: 'auth_required', reason }
   return {
     class: 'outage',
     reason,

@@ -1,26 +1,32 @@
 import { IdRing } from '../core/tables/index.js'
-import { type Ask, type Bytes, type GatewayError, LIMITS, type Outcome } from '../model/index.js'
-import type { Connection, ConnectionEvents, RunningRequest, UpstreamRequest } from '../runtime/ports.js'
+import { type Bytes, type GatewayError, LIMITS, type Outcome, type Reply } from '../model/index.js'
+import type {
+  Clock,
+  Connection,
+  ConnectionEvents,
+  RunningRequest,
+  UpstreamRequest,
+} from '../runtime/ports.js'
 import {
   type Envelope,
-  errorMessage,
-  idBytes,
   json,
   looksLikeBatch,
-  member,
-  objectAt,
-  resultMessage,
+  parseAt,
   scanEnvelope,
   slice,
   splitBatch,
-  stringAt,
   UPSTREAM_SCAN,
   WireError,
 } from '../wire/index.js'
+import { answerUnder, describeSurprise, excerpt, mayAnswer, unknownResultType } from './answers.js'
+import { CancelledRequests } from './cancelled.js'
+import { Conduct } from './conduct.js'
 import type { EraCodec } from './eras/era.js'
-import { errorFrom, violation } from './faults.js'
-import { isMoreVerbose, isWanted } from './log-levels.js'
+import { errorFrom, isViolation, violation } from './faults.js'
+import { isMoreVerbose } from './log-levels.js'
+import { type Pending, ServerTalk } from './talk.js'
 import type { Transport, TransportFault } from './transport.js'
+import { isSessionError } from './transports/index.js'
 
 /** What a handshake told about the server. */
 export interface Handshake {
@@ -30,25 +36,30 @@ export interface Handshake {
   readonly instructions: string | null
 }
 
-interface Pending {
-  readonly id: number
-  readonly request: UpstreamRequest
-}
-
 /** `abandon`: nobody tells the server, it never settles, and a late answer is swallowed. */
 export interface AbandonableRequest extends RunningRequest {
   abandon(): void
 }
 
-const TOMBSTONES = 1_000
+export interface ConnectionOptions {
+  readonly upstream: string
+  readonly clock: Clock
+  readonly events: ConnectionEvents
+  readonly hasCredentials: boolean
+}
 
 /**
  * One connection: its own ids, who waits for which answer, and whose progress, logs and questions come in between.
  * Messages are matched by id alone; ids are never used twice, so a late answer can hit nobody.
  */
 export class UpstreamConnection implements Connection {
+  readonly upstream: string
   readonly #pending = new IdRing<Pending>()
-  readonly #tombstones = new Set<number>()
+  readonly #cancelled: CancelledRequests
+  readonly #talk: ServerTalk
+  readonly #conduct: Conduct
+  readonly #clock: Clock
+  readonly #events: ConnectionEvents
   #nextId = 1
   #logLevel: string | null = null
   #over = false
@@ -56,13 +67,39 @@ export class UpstreamConnection implements Connection {
   #handshake: Handshake = { protocolVersion: '', serverInfo: null, capabilities: {}, instructions: null }
 
   constructor(
-    readonly upstream: string,
+    private readonly options: ConnectionOptions,
     private readonly link: Transport,
     codec: EraCodec,
-    private readonly events: ConnectionEvents,
-    private readonly hasCredentials: boolean,
   ) {
+    const { clock, events, upstream } = options
+    this.upstream = upstream
+    this.#clock = clock
+    this.#events = events
     this.#codec = codec
+    this.#cancelled = new CancelledRequests(clock, stuck => this.#conduct.stuck(stuck))
+    this.#conduct = new Conduct({
+      clock,
+      link,
+      events,
+      waiting: () => this.inFlight,
+    })
+    this.#talk = this.#listen()
+  }
+
+  #listen(): ServerTalk {
+    const codec = () => this.#codec
+    return new ServerTalk(
+      {
+        get era() {
+          return codec().era
+        },
+        pending: this.#pending,
+        notify: message => this.notify(message),
+        notification: (method, params) => this.#events.notification(method, params),
+        violation: what => this.#conduct.violation(what),
+      },
+      this.#clock,
+    )
   }
 
   get transport() {
@@ -91,6 +128,9 @@ export class UpstreamConnection implements Connection {
     for (const { request } of this.#pending.values()) if (request.context) calls += 1
     return calls
   }
+  get stuck() {
+    return this.#cancelled.stuck
+  }
 
   /** True once nothing can be asked any more. */
   get isOver() {
@@ -110,13 +150,13 @@ export class UpstreamConnection implements Connection {
     const id = this.#nextId++
     if (this.#over) {
       const reason = 'the connection is gone'
-      const error = errorFrom(this.upstream, { phase: 'never-sent', reason: 'eof', message: reason }, false)
+      const error = this.#error({ phase: 'never-sent', reason: 'eof', message: reason })
       queueMicrotask(() => request.settle({ kind: 'never-sent', error }))
       return { cancel: () => undefined, abandon: () => undefined }
     }
     const level = request.context?.logLevel
     if (level !== undefined && this.era === 'legacy') this.#askForLogs(level)
-    this.#pending.set(id, { id, request })
+    this.#pending.set(id, { id, request, progress: null, logs: null, stray: null })
     this.link.send(this.#codec.encode(id, request))
     return { cancel: reason => this.#cancel(id, reason), abandon: () => this.#abandon(id) }
   }
@@ -126,13 +166,13 @@ export class UpstreamConnection implements Connection {
   }
 
   async close(): Promise<void> {
-    this.#over = true
+    this.#end()
     this.#settleAll(() => this.#stopped())
     await this.link.close()
   }
 
   destroy(error: GatewayError): void {
-    this.#over = true
+    this.#end()
     // The error may speak of another request, which was refused or never left; these here may have run.
     const message = error.details.reason ?? error.message
     const fault: TransportFault = { phase: 'unknown', reason: 'aborted', message }
@@ -150,27 +190,41 @@ export class UpstreamConnection implements Connection {
       envelope = scanEnvelope(bytes, UPSTREAM_SCAN)
     } catch (thrown) {
       if (!(thrown instanceof WireError)) throw thrown
-      return this.#malformed(thrown, source)
+      return this.#malformed(bytes, thrown, source)
     }
+    this.#conduct.message()
     if (envelope.kind === 'result' || envelope.kind === 'error') this.#answer(envelope, source)
-    else if (envelope.kind === 'request') this.#asked(envelope, source)
-    else this.#notified(envelope, source)
+    else if (envelope.kind === 'request') this.#talk.asked(envelope, source)
+    else this.#talk.notified(envelope, source)
   }
 
   ended(id: number, fault: TransportFault | null): void {
     const pending = this.#take(id)
-    if (!pending) return
-    pending.request.settle(
-      fault ? this.#outcomeOf(id, fault) : this.#violated('ended its answer without a result'),
-    )
+    if (pending) {
+      this.#talk.end(pending, false)
+      const instead = pending.stray ?? 'ended its answer without a result'
+      const outcome = fault ? this.#outcomeOf(id, fault) : this.#violated(instead)
+      pending.request.settle(outcome)
+    } else this.#cancelled.answered(id)
+    if (fault && isViolation(fault)) this.#conduct.violation(fault.message)
+  }
+
+  noise(what: string, sort: 'garbage' | 'violation'): void {
+    if (this.#over) return
+    if (sort === 'violation') this.#conduct.violation(what)
+    else this.#conduct.garbage(what)
+  }
+
+  /** Whether the answer to that request is still to come. */
+  awaits(id: number): boolean {
+    return this.#pending.get(id) !== undefined
   }
 
   closed(fault: TransportFault): void {
     if (this.#over) return
-    this.#over = true
-    const error = errorFrom(this.upstream, fault, this.hasCredentials)
+    this.#end()
     this.#settleAll(() => ({ kind: 'unknown', error: this.#lost(fault) }))
-    this.events.closed(error)
+    this.#events.closed(this.#error(fault))
   }
 
   // ---- answers --------------------------------------------------------------------------------------------
@@ -180,7 +234,7 @@ export class UpstreamConnection implements Connection {
       for (const message of splitBatch(bytes, LIMITS.batch)) this.message(message, source)
     } catch (thrown) {
       if (!(thrown instanceof WireError)) throw thrown
-      this.#malformed(thrown, source)
+      this.#malformed(bytes, thrown, source)
     }
   }
 
@@ -188,6 +242,8 @@ export class UpstreamConnection implements Connection {
     const { id, bytes, result, error } = envelope
     const pending = typeof id === 'number' ? this.#take(id) : undefined
     if (!pending) return this.#stray(envelope, source)
+    if (pending.progress || pending.logs) this.#talk.end(pending, true)
+    if (error && this.#endsSession(slice(bytes, error))) return this.#loseSession(pending)
     const reply = result
       ? { result: slice(bytes, result) }
       : { error: slice(bytes, error as NonNullable<typeof error>) }
@@ -195,138 +251,68 @@ export class UpstreamConnection implements Connection {
     if (unknown !== null) {
       return pending.request.settle(this.#violated(`answered with a result of an unknown type: ${unknown}`))
     }
-    pending.request.settle({ kind: 'answered', reply, era: this.era, upstream: this.upstream })
+    pending.request.settle(this.#answered(reply))
   }
 
-  /** An answer that nobody waits for. On a stream of its own it can only be meant for that request. */
+  /** An answer that nobody waits for. On a stream of its own the right one may still follow. */
   #stray(envelope: Envelope, source: number | null): void {
-    if (typeof envelope.id === 'number' && this.#tombstones.has(envelope.id)) return
-    const pending = source === null ? undefined : this.#take(source)
-    if (!pending) return this.events.violation(`an answer with an unknown id: ${JSON.stringify(envelope.id)}`)
-    if (envelope.id === null && envelope.error) {
-      const reply = { error: slice(envelope.bytes, envelope.error) }
-      pending.request.settle({ kind: 'answered', reply, era: this.era, upstream: this.upstream })
-    } else {
-      pending.request.settle(this.#violated(`answered with another id: ${JSON.stringify(envelope.id)}`))
+    const { id, error, bytes } = envelope
+    if (typeof id === 'number' && this.#cancelled.answered(id)) return
+    const pending = source === null ? undefined : this.#pending.get(source)
+    if (pending && id === null && error) {
+      this.#take(pending.id)
+      return pending.request.settle(this.#answered({ error: slice(bytes, error) }))
     }
+    if (pending) pending.stray = `answered with another id: ${JSON.stringify(id).slice(0, 80)}`
+    this.#conduct.violation(describeSurprise(envelope))
   }
 
-  #malformed(error: WireError, source: number | null): void {
+  #malformed(bytes: Bytes, error: WireError, source: number | null): void {
     const known = typeof error.id === 'number' ? this.#take(error.id) : undefined
     const pending = known ?? (source === null ? undefined : this.#take(source))
-    if (pending) pending.request.settle(this.#violated(`sent an invalid message: ${error.message}`))
-    else this.events.violation(`an invalid message: ${error.message}`)
+    const what = `an invalid message: ${error.message} ${excerpt(bytes)}`
+    pending?.request.settle(this.#violated(`sent an invalid message: ${error.message}`))
+    // What a child prints beside its messages may look like JSON: a log.
+    if (!pending && this.link.kind === 'stdio') this.#conduct.garbage(what)
+    else this.#conduct.violation(what)
+  }
+
+  /** Over HTTP, some servers answer for a session that they no longer know, under a status of success. */
+  #endsSession(error: Bytes): boolean {
+    if (this.link.kind !== 'http' || this.era === 'modern') return false
+    const { code, message } = (parseAt(error, { start: 0, end: error.length }) ?? {}) as Record<
+      string,
+      unknown
+    >
+    return isSessionError(code, message)
+  }
+
+  #loseSession(pending: Pending): void {
+    const fault: TransportFault = {
+      phase: 'rejected',
+      reason: 'session-lost',
+      message: 'no longer knows the session',
+    }
+    pending.request.settle({ kind: 'rejected', error: this.#error(fault) })
+    this.link.fail(fault)
   }
 
   #outcomeOf(id: number, fault: TransportFault): Outcome {
-    const mayAnswer = fault.body && fault.reason === 'http-status'
-    const answered = mayAnswer && fault.body ? this.#answerInside(id, fault.body) : null
-    if (answered) return answered
-    const error = errorFrom(this.upstream, fault, this.hasCredentials)
-    return { kind: fault.phase, error }
+    const error = fault.body && mayAnswer(fault) ? answerUnder(fault.body, id) : null
+    return error ? this.#answered({ error }) : { kind: fault.phase, error: this.#error(fault) }
   }
 
-  /** A JSON-RPC error under an HTTP error status is the server's answer all the same. */
-  #answerInside(id: number, body: Bytes): Outcome | null {
-    try {
-      const { kind, id: answered, error } = scanEnvelope(body, UPSTREAM_SCAN)
-      if (kind !== 'error' || !error || (answered !== null && answered !== id)) return null
-      return {
-        kind: 'answered',
-        reply: { error: slice(body, error) },
-        era: this.era,
-        upstream: this.upstream,
-      }
-    } catch (thrown) {
-      if (thrown instanceof WireError) return null
-      throw thrown
-    }
-  }
-
-  // ---- everything else that a server may say --------------------------------------------------------------
-
-  #notified(envelope: Envelope, source: number | null): void {
-    const { method, params, bytes } = envelope
-    const raw = params && slice(bytes, params.span)
-    switch (method) {
-      case 'notifications/progress':
-        return this.#progressed(envelope)
-      case 'notifications/message':
-        return this.#logged(envelope, source)
-      case 'notifications/cancelled':
-      case 'notifications/subscriptions/acknowledged':
-        return
-      default:
-        this.events.notification(method ?? '', raw)
-    }
-  }
-
-  #progressed({ params, bytes }: Envelope): void {
-    const token = params && member(params, 'progressToken')
-    if (!params || !token) return
-    const id = Number(Buffer.from(slice(bytes, token)).toString('latin1'))
-    const pending = this.#pending.get(id)
-    pending?.request.onActivity?.()
-    pending?.request.context?.onProgress?.(slice(bytes, params.span))
-  }
-
-  #logged({ params, bytes }: Envelope, source: number | null): void {
-    if (!params) return
-    const pending = this.#owner(source, request => request.context?.logLevel !== undefined)
-    const context = pending?.request.context
-    if (!pending || context?.logLevel === undefined) return
-    pending.request.onActivity?.()
-    const level = member(params, 'level')
-    const text = level ? (stringAt(bytes, level) ?? '') : ''
-    if (isWanted(text, context.logLevel)) context.onLog?.(slice(bytes, params.span))
-  }
-
-  /** The request whose stream it came on; on a shared channel the only one that could be meant. */
-  #owner(source: number | null, wants: (request: UpstreamRequest) => boolean): Pending | undefined {
-    if (source !== null) return this.#pending.get(source)
-    let only: Pending | undefined
-    for (const pending of this.#pending.values()) {
-      if (!wants(pending.request)) continue
-      if (only) return undefined
-      only = pending
-    }
-    return only
-  }
-
-  #asked(envelope: Envelope, source: number | null): void {
-    const { method, params, bytes } = envelope
-    const id = Buffer.from(idBytes(envelope))
-    if (this.era === 'modern') {
-      return this.events.violation(`a request from the server (${method}), which its era does not have`)
-    }
-    if (method === 'ping') return this.notify(resultMessage(id, NO_PARAMS))
-    const owner = this.#owner(source, request => request.context?.onAsk !== undefined)
-    const onAsk = owner?.request.context?.onAsk
-    if (!owner || !onAsk) return this.notify(errorMessage(id, notServed(method ?? '')))
-    owner.request.onActivity?.()
-    const ask: Ask = {
-      method: method ?? '',
-      params: params && slice(bytes, params.span),
-      respond: reply => {
-        if (!this.#pending.get(owner.id)) return
-        owner.request.onActivity?.()
-        this.notify('result' in reply ? resultMessage(id, reply.result) : errorMessage(id, reply.error))
-      },
-    }
-    onAsk(ask)
-  }
+  // ---- the end of requests, and of the connection -----------------------------------------------------------
 
   /** Legacy servers send logs per session: as verbose as the most curious caller so far. */
   #askForLogs(level: string): void {
     if (this.#handshake.capabilities['logging'] === undefined || !isMoreVerbose(level, this.#logLevel)) return
     this.#logLevel = level
     const id = this.#nextId++
-    this.#bury(id)
+    this.#cancelled.bury(id)
     const bytes = json({ jsonrpc: '2.0', id, method: 'logging/setLevel', params: { level } })
     this.link.send({ bytes, id })
   }
-
-  // ---- the end of requests --------------------------------------------------------------------------------
 
   #take(id: number): Pending | undefined {
     return this.#pending.delete(id)
@@ -335,7 +321,10 @@ export class UpstreamConnection implements Connection {
   #cancel(id: number, reason: string): void {
     const pending = this.#take(id)
     if (!pending) return
-    this.#bury(id)
+    this.#talk.end(pending, false)
+    // Over HTTP its stream is dropped, so that it cannot be answered any more.
+    if (this.link.kind === 'http') this.#cancelled.bury(id)
+    else this.#cancelled.cancel(id)
     const message = this.#codec.cancel(id, reason)
     if (message) this.notify(message)
     this.link.abort(id)
@@ -343,13 +332,15 @@ export class UpstreamConnection implements Connection {
   }
 
   #abandon(id: number): void {
-    if (this.#take(id)) this.#bury(id)
+    if (this.#take(id)) this.#cancelled.bury(id)
   }
 
-  #bury(id: number): void {
-    this.#tombstones.add(id)
-    const oldest = this.#tombstones.values().next().value
-    if (this.#tombstones.size > TOMBSTONES && oldest !== undefined) this.#tombstones.delete(oldest)
+  /** Nothing is told, asked or counted any more. */
+  #end(): void {
+    this.#over = true
+    this.#cancelled.stop()
+    this.#talk.stop()
+    this.#conduct.stop()
   }
 
   #settleAll(outcome: () => Outcome): void {
@@ -358,8 +349,17 @@ export class UpstreamConnection implements Connection {
     for (const { request } of pending) request.settle(outcome())
   }
 
+  #answered(reply: Reply): Outcome {
+    return { kind: 'answered', reply, era: this.era, upstream: this.upstream }
+  }
+
   #lost(fault: TransportFault): GatewayError {
-    return errorFrom(this.upstream, { ...fault, phase: 'unknown' }, this.hasCredentials)
+    return this.#error({ ...fault, phase: 'unknown' })
+  }
+
+  #error(fault: TransportFault): GatewayError {
+    const { upstream, hasCredentials } = this.options
+    return errorFrom({ upstream, hasCredentials, wallTime: this.#clock.wallTime() }, fault)
   }
 
   #stopped(): Outcome {
@@ -374,24 +374,4 @@ export class UpstreamConnection implements Connection {
   #violated(reason: string): Outcome {
     return { kind: 'unknown', error: violation(this.upstream, reason) }
   }
-}
-
-/** Every type that this version and its extensions have. */
-const RESULT_TYPES = new Set<unknown>(['complete', 'input_required', 'task'])
-
-/** The raw type of a result that must not be taken for one; an absent type means "complete" (2026-07-28). */
-function unknownResultType(result: Bytes): string | null {
-  if (result[0] !== 0x7b) return null
-  const found = member(objectAt(result), 'resultType')
-  if (!found || RESULT_TYPES.has(stringAt(result, found))) return null
-  return Buffer.from(slice(result, found)).toString('utf8').slice(0, 80)
-}
-
-const NO_PARAMS: Bytes = Buffer.from('{}')
-
-function notServed(method: string): Bytes {
-  return json({
-    code: -32601,
-    message: `${method} cannot be answered: no client of the gateway waits for it here.`,
-  })
 }

@@ -15,7 +15,7 @@ import { modernCodec } from './eras/modern.js'
 import { openLegacy } from './eras/open-legacy.js'
 import { ListWatch } from './eras/open-modern.js'
 import { classifyProbe, type Verdict } from './eras/probe.js'
-import { faultBehind } from './faults.js'
+import { faultBehind, refusalToOpen } from './faults.js'
 import { type CreateTransport, Opening, type OpeningOptions, probeOutcome, resultOf } from './opening.js'
 import { createHttpTransport, createSseTransport, createStdioTransport } from './transports/index.js'
 
@@ -42,6 +42,8 @@ type Memory =
 
 class UpstreamConnector implements Connector {
   #memory: Memory | null = null
+  /** Its address was right once: what is wrong with it now may pass. */
+  #everOpened = false
 
   constructor(
     private readonly host: Host,
@@ -68,11 +70,12 @@ class UpstreamConnector implements Connector {
     try {
       const opened = await raceAbort(attempt.run(this.#recall()), budget.signal)
       this.#memory = opened.memory
+      this.#everOpened = true
       return opened.connection
     } catch (thrown) {
       attempt.discard()
       if (this.#memory?.era === 'modern') this.#memory = null
-      throw thrown
+      throw isGatewayError(thrown) ? refusalToOpen(thrown, this.#everOpened) : thrown
     } finally {
       timer.cancel()
       signal.removeEventListener('abort', give)

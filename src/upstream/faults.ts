@@ -1,34 +1,70 @@
-import { type ErrorCode, GatewayError, LIMITS } from '../model/index.js'
+import { type ErrorCode, GatewayError } from '../model/index.js'
+import { retryAfterMs } from './retry-after.js'
 import type { TransportFault } from './transport.js'
 
+/** What an error needs to know besides the fault. */
+export interface Blamed {
+  readonly upstream: string
+  /** An Authorization is configured. */
+  readonly hasCredentials: boolean
+  /** Wall-clock ms. */
+  readonly wallTime: number
+}
+
 /** A transport's fault as an error of the one family: the sentence names the server, the reason does not. */
-export function errorFrom(upstream: string, fault: TransportFault, hasCredentials: boolean): GatewayError {
-  const reason = reasonFrom(fault, hasCredentials)
-  const retryAfterMs = retryAfter(fault)
-  return new GatewayError(codeFrom(fault), sentence(upstream, fault, reason), {
+export function errorFrom(blamed: Blamed, fault: TransportFault): GatewayError {
+  const reason = reasonFrom(fault, blamed.hasCredentials)
+  const retryAfter = retryAfterMs(fault.headers?.['retry-after'], blamed.wallTime)
+  return new GatewayError(codeFrom(fault), sentence(blamed.upstream, fault, reason), {
     phase: fault.phase,
-    upstream,
+    upstream: blamed.upstream,
     reason,
     cause: fault,
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-    ...(fault.status === 403 ? { forbidden: true } : {}),
+    ...(fault.local ? { local: true } : {}),
+    ...(retryAfter === undefined ? {} : { retryAfterMs: retryAfter }),
     ...(fault.reason === 'session-lost' ? { sessionLost: true } : {}),
   })
 }
 
 function codeFrom(fault: TransportFault): ErrorCode {
-  if (fault.reason === 'unauthorized' || fault.status === 403) return 'SIGN_IN_REQUIRED'
-  if (fault.reason === 'spawn' && fault.phase === 'never-sent') return 'MISCONFIGURED'
+  if (fault.reason === 'unauthorized') return 'SIGN_IN_REQUIRED'
+  if (fault.status === 403) return 'FORBIDDEN'
+  // A certificate that does not fit will not fit the next time either.
+  if (fault.reason === 'spawn' || fault.reason === 'tls') {
+    if (fault.phase === 'never-sent' && !fault.local) return 'MISCONFIGURED'
+  }
   if (fault.status === 429) return 'OVERLOADED'
-  if (fault.reason === 'not-mcp' && fault.phase === 'unknown') return 'PROTOCOL_VIOLATION'
+  if (isViolation(fault) && fault.phase === 'unknown') return 'PROTOCOL_VIOLATION'
   return fault.phase === 'unknown' ? 'OUTCOME_UNKNOWN' : 'UPSTREAM_UNAVAILABLE'
 }
 
+const VIOLATIONS = new Set<TransportFault['reason']>(['not-mcp', 'garbled', 'too-large', 'violation'])
+
+/** The server answered, and broke the protocol with it. */
+export function isViolation({ reason }: TransportFault): boolean {
+  return VIOLATIONS.has(reason)
+}
+
 function reasonFrom(fault: TransportFault, hasCredentials: boolean): string {
-  if (fault.reason !== 'unauthorized') return fault.message
+  const challenge = challengeIn(fault)
+  const message = challenge === '' ? fault.message : `${fault.message}: ${challenge}`
+  if (fault.reason !== 'unauthorized') return message
   return hasCredentials
-    ? `the configured Authorization was refused (${fault.message})`
-    : `it wants a sign-in (${fault.message}); add an Authorization header to its entry`
+    ? `the configured Authorization was refused (${message})`
+    : `it wants a sign-in (${message}); add an Authorization header to its entry`
+}
+
+const ERROR = /[\s,]error=(?:"([^"\x00-\x1f]{0,200})"|([\w.:-]{1,200}))/
+const SCOPE = /[\s,]scope=(?:"([^"\x00-\x1f]{0,200})"|([\w.:-]{1,200}))/
+
+/** What a refusal says about itself (RFC 6750, 3): the error, and the scope that would do. */
+function challengeIn({ status, headers }: TransportFault): string {
+  const challenge = headers?.['www-authenticate']
+  if (challenge === undefined || (status !== 401 && status !== 403)) return ''
+  const [, error, bareError] = ERROR.exec(challenge) ?? []
+  const [, scope, bareScope] = SCOPE.exec(challenge) ?? []
+  const needed = scope ?? bareScope
+  return [error ?? bareError, needed && `needs the scope ${needed}`].filter(Boolean).join(', ')
 }
 
 function sentence(upstream: string, fault: TransportFault, reason: string): string {
@@ -36,14 +72,17 @@ function sentence(upstream: string, fault: TransportFault, reason: string): stri
   return `${upstream}: ${reason}. The request may or may not have run; check before repeating it.`
 }
 
-const MAX_RETRY_AFTER_MS = 5 * 60_000
-
-/** Retry-After in seconds or as a date (RFC 9110, 10.2.3), clamped; nonsense is as good as nothing. */
-function retryAfter(fault: TransportFault): number | undefined {
-  const text = fault.headers?.['retry-after']
-  if (text === undefined) return undefined
-  const ms = /^\d+$/.test(text) ? Number(text) * 1_000 : Date.parse(text) - Date.now()
-  return Number.isFinite(ms) && ms >= 0 ? Math.min(ms, MAX_RETRY_AFTER_MS, LIMITS.timerMs) : undefined
+/**
+ * The error of a start, where it says more than that of a call: a 403 to the handshake asks for other credentials, and
+ * a 404 to a server that was never reached before is a wrong path.
+ */
+export function refusalToOpen(error: GatewayError, everOpened: boolean): GatewayError {
+  const { status } = faultBehind(error) ?? {}
+  const { upstream = '' } = error
+  if (status === 403) return new GatewayError('SIGN_IN_REQUIRED', error.message, error.details)
+  if (status !== 404 || everOpened) return error
+  const reason = `${error.details.reason}: nothing answers at this path; check the path of "url"`
+  return new GatewayError('MISCONFIGURED', `${upstream}: ${reason}.`, { ...error.details, reason })
 }
 
 /** The transport's fault behind an error, where there is one. */

@@ -29,32 +29,27 @@ export class Opening {
     create: CreateTransport,
     codec: EraCodec,
   ) {
-    const { events, upstream, hasCredentials } = options
+    const { events } = options
     let connection: UpstreamConnection | null = null
     this.transport = create({
       message: (bytes, source) => connection?.message(bytes, source),
       ended: (id, fault) => connection?.ended(id, fault),
       closed: fault => connection?.closed(fault),
-      noise: what => events.violation(what),
+      noise: (what, sort) => connection?.noise(what, sort),
       stderr: line => events.stderr(line),
+      awaits: id => connection?.awaits(id) ?? false,
     })
-    connection = new UpstreamConnection(
-      upstream,
-      this.transport,
-      codec,
-      {
-        ...events,
-        closed: error => {
-          if (this.#finished) events.closed(error)
-        },
-        notification: (method, params) => {
-          if (this.#finished) events.notification(method, params)
-        },
-        violation: what => events.violation(what),
-        stderr: line => events.stderr(line),
+    const told: ConnectionEvents = {
+      closed: error => {
+        if (this.#finished) events.closed(error)
       },
-      hasCredentials,
-    )
+      notification: (method, params) => {
+        if (this.#finished) events.notification(method, params)
+      },
+      violation: what => events.violation(what),
+      stderr: line => events.stderr(line),
+    }
+    connection = new UpstreamConnection({ ...options, events: told }, this.transport, codec)
     this.connection = connection
   }
 
@@ -98,15 +93,19 @@ export class Opening {
   }
 }
 
-function startError({ upstream, hasCredentials }: OpeningOptions, fault: TransportFault): GatewayError {
-  const { message, reason } = fault
-  if (reason === 'unauthorized' || fault.status === 403) return errorFrom(upstream, fault, hasCredentials)
+function startError(
+  { upstream, hasCredentials, clock }: OpeningOptions,
+  fault: TransportFault,
+): GatewayError {
+  const error = errorFrom({ upstream, hasCredentials, wallTime: clock.wallTime() }, fault)
+  if (['SIGN_IN_REQUIRED', 'FORBIDDEN'].includes(error.code) || fault.reason === 'tls') return error
   const permanent =
-    reason === 'spawn' && /^(command not found|not executable|the working folder)/.test(message)
-  return new GatewayError(permanent ? 'MISCONFIGURED' : 'UPSTREAM_UNAVAILABLE', `${upstream}: ${message}.`, {
-    upstream,
-    reason: message,
-    cause: fault,
+    fault.reason === 'spawn' && /^(command not found|not executable|the working folder)/.test(fault.message)
+  const code = permanent ? 'MISCONFIGURED' : 'UPSTREAM_UNAVAILABLE'
+  return new GatewayError(code, `${upstream}: ${fault.message}.`, {
+    ...error.details,
+    phase: 'never-sent',
+    reason: fault.message,
   })
 }
 

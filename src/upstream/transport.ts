@@ -19,7 +19,10 @@ export interface TransportFault {
     | 'session-lost'
     | 'unauthorized'
     | 'not-mcp'
+    | 'garbled'
     | 'too-large'
+    | 'violation'
+    | 'stuck'
     | 'exit'
     | 'spawn'
     | 'stdin'
@@ -33,6 +36,8 @@ export interface TransportFault {
   readonly headers?: Readonly<Record<string, string>>
   /** First bytes of the body (at most 64 KiB), for the era probe and for the excerpt in messages. */
   readonly body?: Bytes
+  /** This machine had no room for it: no descriptors, no memory. It says nothing about the server. */
+  readonly local?: boolean
   readonly exit?: { readonly code: number | null; readonly signal: string | null }
   readonly cause?: unknown
 }
@@ -59,9 +64,14 @@ export interface TransportEvents {
   ended(id: number, fault: TransportFault | null): void
   /** The whole transport is gone: the process exited, the SSE stream was lost. Comes once; not after close/destroy. */
   closed(fault: TransportFault): void
-  /** Bytes that are no message at all: a banner on stdout, an unparsable SSE event. */
-  noise(what: string): void
+  /**
+   * Bytes that are no message at all.
+   * @param sort `garbage` may be a banner on stdout; a `violation` never should have come
+   */
+  noise(what: string, sort: 'garbage' | 'violation'): void
   stderr(line: string): void
+  /** HTTP: whether the answer to that request is still to come. Without it, every answer stream is read to its end. */
+  awaits?(id: number): boolean
 }
 
 export interface Transport {
@@ -76,6 +86,8 @@ export interface Transport {
   useProtocolVersion(version: string | null): void
   /** Streamable HTTP, legacy: opens the GET stream for notifications; a refusal (405) is fine. */
   openNotificationStream(): void
+  /** Gives it up for a reason that it did not find itself: what was never sent is told as such, then `closed`. */
+  fail(fault: TransportFault): void
   /** The polite end: stop ladder for a child, DELETE for a session. Idempotent. */
   close(): Promise<void>
   /** The end at once: kill the group, drop sockets. Idempotent. */

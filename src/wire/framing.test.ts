@@ -67,7 +67,7 @@ describe('lines', () => {
     expect(most).toBeLessThanOrEqual(1_064)
   })
 
-  test('of ten megabytes in small chunks are joined once', () => {
+  test('of ten megabytes in small chunks are copied twice at most, and not held as small chunks', () => {
     const size = 10 * 1024 * 1024
     const chunk = Buffer.alloc(64, 0x61)
     let joined = 0
@@ -78,10 +78,13 @@ describe('lines', () => {
       overflow: () => undefined,
     })
     const concat = Buffer.concat
-    let concats = 0
-    Buffer.concat = (...args) => {
-      concats += 1
-      return concat(...args)
+    let copied = 0
+    let pieces = 0
+    Buffer.concat = (list, ...rest) => {
+      pieces = Math.max(pieces, list.length)
+      const whole = concat(list, ...rest)
+      copied += whole.length
+      return whole
     }
     try {
       for (let sent = 0; sent < size; sent += chunk.length) splitter.push(chunk)
@@ -90,7 +93,24 @@ describe('lines', () => {
       Buffer.concat = concat
     }
     expect(joined).toBe(size)
-    expect(concats).toBe(1)
+    expect(copied).toBeLessThanOrEqual(2 * size)
+    expect(pieces).toBeLessThanOrEqual(2_000)
+  })
+
+  test('without an end are told when they pass the bound, and with each further length of it', () => {
+    const told: [string, number][] = []
+    const ends: [string, number, string][] = []
+    const splitter = new LineSplitter(1_000, {
+      line: () => undefined,
+      exceeded: (prefix, total) => told.push([text(prefix).slice(0, 8), total]),
+      overflow: (prefix, total, suffix) => ends.push([text(prefix).slice(0, 8), total, text(suffix)]),
+    })
+    splitter.push(Buffer.from('{"id":1,'))
+    for (let i = 0; i < 35; i += 1) splitter.push(Buffer.alloc(100, 0x78))
+    expect(told.map(([prefix]) => prefix)).toEqual(['{"id":1,', '{"id":1,', '{"id":1,'])
+    expect(told[0]?.[1]).toBeLessThan(1_200)
+    for (const end of '"end"}\n') splitter.push(Buffer.from(end))
+    expect(ends).toEqual([['{"id":1,', 3_514, `${'x'.repeat(58)}"end"}`]])
   })
 
   test('are written with their inner line breaks made harmless', () => {
@@ -152,6 +172,57 @@ describe('server-sent events', () => {
     const { got, dropped } = events(cut(stream, [7]), 1_000)
     expect(got.map(event => event.data)).toEqual(['ok'])
     expect(dropped).toHaveLength(1)
+  })
+
+  test('over the bound are told at once, and at their end with how they begin and end', () => {
+    let exceeded = 0
+    const ends: [number, string, string][] = []
+    const parser = new SseParser(1_000, {
+      event: () => undefined,
+      retry: () => undefined,
+      exceeded: () => {
+        exceeded += 1
+      },
+      overflow: (total, prefix, suffix) =>
+        ends.push([total, text(prefix).slice(0, 8), text(suffix).slice(-8)]),
+    })
+    const one = `data: {"id":1,${'x'.repeat(2_000)},"id":1}`
+    for (const chunk of cut(Buffer.from(one), [100])) parser.push(chunk)
+    expect([exceeded, ends.length]).toEqual([1, 0])
+    parser.push(Buffer.from('\n\n'))
+    const many = `${'data: 0123456789\n'.repeat(200)}data: tail"id":9}\n\n`
+    for (const chunk of cut(Buffer.from(many), [333])) parser.push(chunk)
+    expect(exceeded).toBe(2)
+    expect(ends.map(([, prefix, suffix]) => [prefix, suffix])).toEqual([
+      ['{"id":1,', ',"id":1}'],
+      ['01234567', 'l"id":9}'],
+    ])
+  })
+
+  test('of a million empty lines are no million objects', () => {
+    let length = 0
+    const parser = new SseParser(16 * 1024 * 1024, {
+      event: ({ data }) => {
+        length = data.length
+      },
+      retry: () => undefined,
+      overflow: () => undefined,
+    })
+    const concat = Buffer.concat
+    let pieces = 0
+    Buffer.concat = (list, ...rest) => {
+      pieces = Math.max(pieces, list.length)
+      return concat(list, ...rest)
+    }
+    try {
+      const chunk = Buffer.from('data:\n'.repeat(10_000))
+      for (let i = 0; i < 100; i += 1) parser.push(chunk)
+      parser.push(Buffer.from('\n'))
+    } finally {
+      Buffer.concat = concat
+    }
+    expect(length).toBe(999_999)
+    expect(pieces).toBeLessThan(5_000)
   })
 
   test('are written so that their data cannot forge a field', () => {

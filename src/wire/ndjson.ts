@@ -1,27 +1,35 @@
 import type { Bytes } from '../model/index.js'
 import { concat, singleLine } from './edit.js'
+import { Parts } from './parts.js'
 import { asBuffer } from './scan.js'
 
 export interface LineHandlers {
   line(bytes: Bytes): void
-  /** A line over the bound was dropped up to its end; `prefix` is its first bytes, at most 200. */
-  overflow(prefix: Bytes, total: number): void
+  /**
+   * A line over the bound was dropped up to its end.
+   * @param prefix its first bytes, at most 200
+   * @param suffix its last bytes, at most 64
+   */
+  overflow(prefix: Bytes, total: number, suffix: Bytes): void
+  /** The bound was passed, and again with each further time its length; the end of the line may never come. */
+  exceeded?(prefix: Bytes, total: number): void
 }
 
 const LF = 0x0a
 const CR = 0x0d
 const PREFIX_BYTES = 200
+const SUFFIX_BYTES = 64
 
 /**
  * Cuts a byte stream into lines. Linear: each chunk is searched once, the parts of a line are joined once. LF and CRLF
  * end a line; empty lines and a byte order mark at the very start are skipped; a last line without an end is dropped.
  */
 export class LineSplitter {
-  #parts: Bytes[] = []
-  #buffered = 0
+  readonly #parts = new Parts()
   /** Bytes of the line that is being dropped; 0 = none. */
   #dropping = 0
   #prefix: Bytes = EMPTY
+  #suffix: Bytes = EMPTY
   #started = false
 
   constructor(
@@ -30,7 +38,7 @@ export class LineSplitter {
   ) {}
 
   get bufferedBytes(): number {
-    return this.#buffered
+    return this.#parts.length
   }
 
   push(chunk: Bytes): void {
@@ -48,37 +56,48 @@ export class LineSplitter {
   }
 
   end(): void {
-    this.#parts = []
-    this.#buffered = 0
+    this.#parts.clear()
     this.#dropping = 0
   }
 
   #keep(part: Bytes): void {
-    if (this.#dropping > 0) {
-      this.#dropping += part.length
-      return
-    }
+    if (this.#dropping > 0) return this.#drop(part)
     this.#parts.push(part)
-    this.#buffered += part.length
-    if (this.#buffered <= this.maxBytes) return
-    this.#prefix = concat(...this.#parts.map(bytes => bytes.subarray(0, PREFIX_BYTES)).slice(0, PREFIX_BYTES))
-    this.#dropping = this.#buffered
-    this.#parts = []
-    this.#buffered = 0
+    if (this.#parts.length <= this.maxBytes) return
+    const whole = this.#parts.take()
+    // Copies: a slice would keep the whole buffer alive.
+    this.#prefix = concat(whole.subarray(0, PREFIX_BYTES))
+    this.#suffix = concat(whole.subarray(-SUFFIX_BYTES))
+    this.#dropping = whole.length
+    this.handlers.exceeded?.(this.#prefix, this.#dropping)
+  }
+
+  #drop(part: Bytes): void {
+    const before = this.#dropping
+    this.#dropping += part.length
+    this.#suffix =
+      part.length >= SUFFIX_BYTES
+        ? concat(part.subarray(-SUFFIX_BYTES))
+        : concat(this.#suffix, part).subarray(-SUFFIX_BYTES)
+    if (Math.floor(this.#dropping / this.maxBytes) > Math.floor(before / this.maxBytes))
+      this.handlers.exceeded?.(this.#prefix, this.#dropping)
   }
 
   #finish(last: Bytes): void {
+    // The whole line in one piece is the usual case.
+    if (this.#parts.isEmpty && this.#dropping === 0 && last.length <= this.maxBytes) return this.#line(last)
     this.#keep(last)
     if (this.#dropping > 0) {
       const total = this.#dropping
       this.#dropping = 0
-      this.handlers.overflow(this.#prefix.subarray(0, PREFIX_BYTES), total)
+      this.handlers.overflow(this.#prefix, total, this.#suffix)
       return
     }
-    const parts = this.#parts
-    const line = this.#trim(parts.length === 1 ? (parts[0] as Bytes) : Buffer.concat(parts, this.#buffered))
-    this.#parts = []
-    this.#buffered = 0
+    this.#line(this.#parts.take())
+  }
+
+  #line(bytes: Bytes): void {
+    const line = this.#trim(bytes)
     if (line.length > 0) this.handlers.line(line)
   }
 

@@ -1,5 +1,6 @@
 import type { Bytes } from '../model/index.js'
 import { concat, singleLine } from './edit.js'
+import { Parts } from './parts.js'
 import { asBuffer } from './scan.js'
 
 export interface SseEvent {
@@ -13,8 +14,14 @@ export interface SseEvent {
 export interface SseHandlers {
   event(event: SseEvent): void
   retry(ms: number): void
-  /** The data of one event passed the bound and was dropped. */
-  overflow(total: number): void
+  /**
+   * The data of one event passed the bound and was dropped.
+   * @param prefix its first bytes, at most 200
+   * @param suffix the last bytes of its last line, at most 64
+   */
+  overflow(total: number, prefix: Bytes, suffix: Bytes): void
+  /** The bound was passed; the end of the event may never come. */
+  exceeded?(): void
 }
 
 const LF = 0x0a
@@ -22,19 +29,22 @@ const CR = 0x0d
 const COLON = 0x3a
 const SPACE = 0x20
 const NEWLINE = Buffer.from('\n')
+const PREFIX_BYTES = 200
+const SUFFIX_BYTES = 64
 
 /** Parses an event stream (WHATWG HTML, "Server-sent events") from chunks cut anywhere. Linear, and bounded. */
 export class SseParser {
   lastEventId = ''
-  #line: Bytes[] = []
-  #lineBytes = 0
+  readonly #line = new Parts()
   #afterCr = false
   #started = false
   #event = ''
-  #data: Bytes[] = []
-  #dataBytes = 0
+  readonly #data = new Parts(NEWLINE)
   #hasId = false
-  #tooLarge = false
+  /** Set while an event is dropped. */
+  #dropped: { total: number; readonly prefix: Bytes; suffix: Bytes } | null = null
+  /** The line under way is beyond the bound. */
+  #lineDropped = false
 
   constructor(
     private readonly maxBytes: number,
@@ -66,33 +76,51 @@ export class SseParser {
 
   /** An event without its empty line at the end is dropped, as the standard wants. */
   end(): void {
-    this.#line = []
-    this.#lineBytes = 0
+    this.#line.clear()
+    this.#lineDropped = false
     this.#reset()
   }
 
   #keep(part: Bytes): void {
     if (part.length === 0) return
-    this.#lineBytes += part.length
-    if (this.#lineBytes > this.maxBytes) {
-      this.#tooLarge = true
-      this.#line = []
-      return
-    }
+    if (this.#lineDropped) return this.#count(part)
     this.#line.push(part)
+    if (this.#line.length <= this.maxBytes) return
+    const line = this.#line.take()
+    this.#lineDropped = true
+    this.#drop(line, fieldValue(line))
+  }
+
+  /** From here to its end the event only leaves traces of itself. */
+  #drop(bytes: Bytes, data: Bytes): void {
+    if (this.#dropped) return this.#count(bytes)
+    const first = this.#data.first ?? data
+    const total = this.#data.length + bytes.length
+    const suffix = concat(bytes.subarray(-SUFFIX_BYTES))
+    this.#dropped = { total, prefix: concat(first.subarray(0, PREFIX_BYTES)), suffix }
+    this.#data.clear()
+    this.handlers.exceeded?.()
+  }
+
+  #count(part: Bytes): void {
+    if (!this.#dropped || part.length === 0) return
+    this.#dropped.total += part.length
+    this.#dropped.suffix = concat(this.#dropped.suffix, part.subarray(-SUFFIX_BYTES)).subarray(-SUFFIX_BYTES)
   }
 
   #finishLine(last: Bytes): void {
+    // The whole line in one piece is the usual case.
+    if (this.#line.isEmpty && !this.#lineDropped && last.length <= this.maxBytes) return this.#ended(last)
     this.#keep(last)
-    const length = this.#lineBytes
-    const parts = this.#line
-    this.#line = []
-    this.#lineBytes = 0
-    if (length > this.maxBytes) {
-      this.#dataBytes += length
+    if (this.#lineDropped) {
+      this.#lineDropped = false
       return
     }
-    let line: Bytes = parts.length === 1 ? (parts[0] as Bytes) : Buffer.concat(parts, length)
+    this.#ended(this.#line.take())
+  }
+
+  #ended(bytes: Bytes): void {
+    let line = bytes
     if (!this.#started) {
       this.#started = true
       if (line[0] === 0xef && line[1] === 0xbb && line[2] === 0xbf) line = line.subarray(3)
@@ -127,34 +155,33 @@ export class SseParser {
   }
 
   #addData(value: Bytes): void {
-    this.#dataBytes += value.length + 1
-    if (this.#dataBytes - 1 > this.maxBytes) {
-      this.#tooLarge = true
-      this.#data = []
-    }
-    if (!this.#tooLarge) this.#data.push(value)
+    if (this.#dropped || this.#data.length + value.length > this.maxBytes) return this.#drop(value, value)
+    this.#data.push(value)
   }
 
   #dispatch(): void {
-    if (this.#tooLarge) this.handlers.overflow(this.#dataBytes)
-    else if (this.#data.length > 0) {
+    if (this.#dropped) {
+      const { total, prefix, suffix } = this.#dropped
+      this.handlers.overflow(total, prefix, suffix)
+    } else if (!this.#data.isEmpty) {
       const id = this.#hasId ? this.lastEventId : null
-      this.handlers.event({ event: this.#event || 'message', data: joinLines(this.#data), id })
+      this.handlers.event({ event: this.#event || 'message', data: this.#data.take(), id })
     }
     this.#reset()
   }
 
   #reset(): void {
     this.#event = ''
-    this.#data = []
-    this.#dataBytes = 0
-    this.#tooLarge = false
+    this.#data.clear()
+    this.#dropped = null
   }
 }
 
-function joinLines(lines: readonly Bytes[]): Bytes {
-  if (lines.length === 1) return lines[0] as Bytes
-  return Buffer.concat(lines.flatMap((line, index) => (index === 0 ? [line] : [NEWLINE, line])))
+/** The value of a field line whose end is not known. */
+function fieldValue(line: Bytes): Bytes {
+  const colon = line.indexOf(COLON)
+  const value = line.subarray(colon + 1)
+  return value[0] === SPACE ? value.subarray(1) : value
 }
 
 /** One event; the data is made a single line first, so that it cannot forge fields. */

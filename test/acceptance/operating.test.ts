@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect } from 'vitest'
 import type { UpstreamStatus } from '../../src/control/index.js'
-import { findControlFile, stateFolder } from '../../src/host/control-file.js'
+import { findControlFile, requireStateFolder } from '../../src/host/index.js'
 import { createGateway, type TestReport, type UpstreamEvent } from '../../src/index.js'
 import { connectV1Http } from '../kit/clients.js'
 import { withFakes } from '../kit/fake-mcp.js'
@@ -19,7 +19,7 @@ import { CRASHING, callTool, missingIn, options, refusing } from './shared.js'
 const ECHO = { builtins: ['echo'] }
 
 async function post(gateway: TestGateway, path: string) {
-  const token = findControlFile(stateFolder(), gateway.origin)?.token ?? ''
+  const token = findControlFile(requireStateFolder(), gateway.origin)?.token ?? ''
   const { status, text } = await rawRequest(`${gateway.origin}/api/v1/upstreams/${path}`, {
     method: 'POST',
     headers: { authorization: `Bearer ${token}` },
@@ -244,7 +244,7 @@ describe('a test of a server', () => {
     await withFakes([{ transport: 'stdio', script: { faults: [silent] } }], async fake => {
       await withGateway({ mcpServers: { hung: options(fake.entry, { lazy: true }) } }, async gateway => {
         const stop = new AbortController()
-        const token = findControlFile(stateFolder(), gateway.origin)?.token
+        const token = findControlFile(requireStateFolder(), gateway.origin)?.token
         const asked = fetch(`${gateway.origin}/api/v1/upstreams/hung/test?timeoutMs=20000`, {
           method: 'POST',
           headers: { authorization: `Bearer ${token}` },
@@ -435,7 +435,7 @@ describe('the status of servers', () => {
       await withGateway({ mcpServers: { missing: { command: 'no-such-program' } } }, async gateway => {
         expect((await runCommand(['status', '--url', gateway.url])).code).toBe(0)
         await gateway.stop('SIGKILL')
-        expect(findControlFile(stateFolder(), gateway.origin)).not.toBeNull()
+        expect(findControlFile(requireStateFolder(), gateway.origin)).not.toBeNull()
         for (const args of [['status'], ['restart', 'missing'], ['logs', 'missing'], ['test', 'missing']]) {
           const { code, stderr } = await runCommand([...args, '--url', gateway.url])
           expect([args[0], code]).toEqual([args[0], 69])

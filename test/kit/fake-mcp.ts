@@ -50,6 +50,12 @@ export interface Fake {
   updated(uri: string): Promise<void>
   /** Ends every listen stream with its result. */
   endListens(): Promise<void>
+  /** Sends a raw message, unasked, to every legacy session or pipe. */
+  say(text: string): Promise<void>
+  /** stdio: every living child ends by itself. Network fakes: the same as `crash`. */
+  quit(how?: { readonly code?: number; readonly signal?: string }): Promise<void>
+  /** stdio: every living child closes its stdin, and lives on. */
+  closeInput(): Promise<void>
   /** Network fakes: forgets all sessions. */
   dropSessions(): void
   /** Network fakes: ends the open notification streams. */

@@ -60,6 +60,18 @@ export class FakeNetwork implements Fake {
     this.#server.core.endListens()
   }
 
+  async say(text: string): Promise<void> {
+    this.#server.core.say(text)
+  }
+
+  quit(): Promise<void> {
+    return this.crash()
+  }
+
+  async closeInput(): Promise<void> {
+    throw new Error('a network fake has no stdin')
+  }
+
   dropSessions(): void {
     this.#server.dropSessions()
   }

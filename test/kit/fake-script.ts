@@ -46,6 +46,10 @@ export interface Script {
   readonly ignoreStdinEnd?: boolean
   /** stdio: starts a process of its own, which holds the pipes. */
   readonly grandchild?: boolean
+  /** Cancellations are recorded, and the work goes on to its answer. */
+  readonly ignoreCancel?: boolean
+  /** stdio: how lines leave: in pieces of so many bytes, ended by CRLF, after a byte order mark. */
+  readonly stdout?: { readonly slice?: number; readonly crlf?: boolean; readonly bom?: boolean }
   /** stdio: puts the environment into the `start` record. */
   readonly recordEnv?: boolean
 }
@@ -106,6 +110,10 @@ export interface Step {
   /** Announces `resources/updated`. */
   readonly updated?: string
   readonly stderr?: string
+  /** So many bytes of lines to stderr, as fast as they are taken. */
+  readonly stderrBytes?: number
+  /** A raw message that belongs to no request, or to none of this server; `$TOKEN` is the call's progress token. */
+  readonly say?: string
 }
 
 export type ChangeKind = 'tools' | 'resources' | 'prompts'
@@ -140,7 +148,7 @@ export type Action =
   | { readonly kind: 'crash'; readonly code?: number; readonly signal?: string; readonly stderr?: string }
   /** stdio: closes stdout and lives on. HTTP: drops the socket without an answer. */
   | { readonly kind: 'close' }
-  /** stdio: closes stdin and lives on. */
+  /** stdio: closes stdin without an answer and lives on. */
   | { readonly kind: 'close-stdin' }
   /** HTTP: TCP reset. */
   | { readonly kind: 'reset' }
@@ -160,6 +168,8 @@ export type Action =
     }
   | { readonly kind: 'html'; readonly status?: number }
   | { readonly kind: 'empty' }
+  /** stdio: an answer of so many bytes in one line, then LF unless `end` is false. */
+  | { readonly kind: 'flood'; readonly bytes: number; readonly end?: boolean }
   /** 202 and nothing more. */
   | { readonly kind: 'accepted' }
   /** An event stream that ends without the answer. */
@@ -184,5 +194,5 @@ export type Action =
   | { readonly kind: 'both' }
   | { readonly kind: 'neither' }
   | { readonly kind: 'unknown-result-type' }
-  /** A line or event that is no JSON, then the answer unless `then` is false. */
-  | { readonly kind: 'garbage'; readonly text: string; readonly then?: boolean }
+  /** Lines or events that are no answer, then the answer unless `then` is false. */
+  | { readonly kind: 'garbage'; readonly text: string; readonly times?: number; readonly then?: boolean }

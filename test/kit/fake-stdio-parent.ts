@@ -77,6 +77,18 @@ class FakeStdio implements Fake {
     return this.#tell({ do: 'endListens' })
   }
 
+  say(text: string): Promise<void> {
+    return this.#tell({ do: 'say', text })
+  }
+
+  quit({ code = 0, signal }: { readonly code?: number; readonly signal?: string } = {}): Promise<void> {
+    return this.#tell({ do: 'quit', code, signal })
+  }
+
+  closeInput(): Promise<void> {
+    return this.#tell({ do: 'closeInput' })
+  }
+
   dropSessions(): void {}
 
   cutStreams(): void {}
@@ -110,6 +122,8 @@ class FakeStdio implements Fake {
     socket.on('data', chunk => {
       const lines = (rest + chunk).split('\n')
       rest = lines.pop() ?? ''
+      // Ports are used again: a gateway of another test may still look for a server here.
+      if (lines.some(line => !line.startsWith('{'))) return void socket.destroy()
       for (const line of lines) this.#heard(child, JSON.parse(line) as { pid?: number; ack?: number })
     })
   }

@@ -33,7 +33,17 @@ record({
   env: script.recordEnv ? process.env : undefined,
 })
 
-const write = text => process.stdout.write(`${text.replace(/[\r\n]/g, ' ')}\n`)
+let isFirstLine = true
+
+function write(text) {
+  const { slice, crlf, bom } = server.script.stdout ?? {}
+  const line = `${bom && isFirstLine ? '\ufeff' : ''}${text.replace(/[\r\n]/g, ' ')}${crlf ? '\r' : ''}\n`
+  isFirstLine = false
+  const bytes = Buffer.from(line)
+  const step = slice ?? bytes.length
+  for (let at = 0; at < bytes.length; at += step) process.stdout.write(bytes.subarray(at, at + step))
+}
+
 const peer = server.addPeer('stdio', write)
 const io = {
   key: 'stdio',
@@ -52,7 +62,9 @@ function playFault(action, [text]) {
     case 'close':
       return closeSync(1)
     case 'close-stdin':
-      return void process.stdin.destroy()
+      return closeInput()
+    case 'flood':
+      return flood(text, action)
     case 'cut':
       return void process.stdout.write(text.slice(0, action.bytes ?? Math.floor(text.length / 2)), () => {
         if (action.exit ?? true) die(action)
@@ -64,6 +76,22 @@ function playFault(action, [text]) {
     default:
       throw new Error(`the stdio transport has no fault ${action.kind}`)
   }
+}
+
+function closeInput() {
+  process.stdin.destroy()
+  // Node leaves the descriptor itself open.
+  closeSync(0)
+  setInterval(() => {}, 60_000)
+}
+
+/** The head of the right answer, then filling up to the size. */
+function flood(text, { bytes, end = true }) {
+  const head = text.slice(0, text.indexOf('"result"'))
+  const filling = 'x'.repeat(64 * 1024)
+  process.stdout.write(`${head}"result":{"content":[{"type":"text","text":"`)
+  for (let sent = 0; sent < bytes; sent += filling.length) process.stdout.write(filling)
+  process.stdout.write(`"}]}}${end ? '\n' : ''}`)
 }
 
 async function take(line) {
@@ -98,7 +126,9 @@ const COMMANDS = {
   release: ({ gate, times }) => server.release(gate, times),
   announce: ({ what }) => server.announce(what),
   updated: ({ uri }) => server.updated(uri),
-  notify: ({ text }) => write(text),
+  say: ({ text }) => write(text),
+  quit: die,
+  closeInput,
   endListens: () => server.endListens(),
 }
 

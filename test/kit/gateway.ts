@@ -18,6 +18,8 @@ export interface GatewayOptions {
   /** Further arguments of `serve`. */
   readonly args?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
+  /** A command in front of the gateway's own that replaces itself by it: `prlimit`, `nice`. */
+  readonly prefix?: readonly string[]
   /** Until the ready line; default 10 s. */
   readonly timeoutMs?: number
 }
@@ -167,8 +169,9 @@ export async function startGateway(
   await ensureBuilt()
   const file = typeof config === 'string' ? config : writeConfig(config)
   const args = [CLI, 'serve', '--json', '--port', '0', '--config', file, ...(options.args ?? [])]
+  const [command = '', ...before] = [...(options.prefix ?? []), process.execPath]
   const started = performance.now()
-  const child = spawn(process.execPath, args, {
+  const child = spawn(command, [...before, ...args], {
     env: gatewayEnvironment(options.env),
     stdio: ['ignore', 'pipe', 'pipe'],
   })

@@ -1,11 +1,25 @@
 import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { ROOT } from './build.js'
 import { withFakes } from './fake-mcp.js'
 import { blackHole, closedPort, relay } from './ports.js'
-import { assertNoneLeft, findProcesses, isAlive, waitForExit } from './processes.js'
+import {
+  assertNoneLeft,
+  childrenOf,
+  descendantsOf,
+  descriptorsOf,
+  findByEnvironment,
+  findProcesses,
+  freeze,
+  isAlive,
+  killHard,
+  residentBytes,
+  thaw,
+  waitForExit,
+} from './processes.js'
 import { MCP_HEADERS, rawPost, rawStream } from './raw-http.js'
 import { freshFolder } from './run-folder.js'
 
@@ -30,6 +44,55 @@ describe('processes', () => {
     await Promise.all(pids.map(pid => waitForExit(pid)))
     await assertNoneLeft(mark)
     expect(pids.map(isAlive)).toEqual([false, false])
+  })
+
+  test('are found by one variable, and not by a value that merely begins like it', async () => {
+    const mark = freshFolder('variable')
+    const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], {
+      env: { ...process.env, OTHER: `${mark}-and-more`, SOME_MARK: mark },
+    })
+    await once(child, 'spawn')
+    expect(findByEnvironment('SOME_MARK', mark)).toEqual([child.pid])
+    expect(findByEnvironment('OTHER', mark)).toEqual([])
+    await killHard(child.pid ?? 0)
+    expect(findByEnvironment('SOME_MARK', mark)).toEqual([])
+  })
+
+  test('are known with children, grandchildren, descriptors and memory', async () => {
+    const grandchild = "require('child_process').spawn('sleep', ['60'])"
+    const child = spawn(process.execPath, ['-e', `${grandchild};console.log(1);setInterval(() => {}, 1000)`])
+    await once(child.stdout, 'data')
+    const pid = child.pid ?? 0
+    expect(childrenOf(process.pid)).toContain(pid)
+    const [sleeper = 0] = childrenOf(pid)
+    expect(isAlive(sleeper)).toBe(true)
+    expect(descendantsOf(process.pid)).toEqual(expect.arrayContaining([pid, sleeper]))
+    expect(childrenOf(process.pid)).not.toContain(sleeper)
+    expect(descriptorsOf(pid).filter(target => target.startsWith('socket:')).length).toBeGreaterThan(2)
+    expect(residentBytes(pid)).toBeGreaterThan(10_000_000)
+    await killHard(sleeper)
+    await killHard(pid)
+    expect(childrenOf(pid)).toEqual([])
+    expect(() => residentBytes(pid)).toThrow('is gone')
+  })
+
+  test('can be stopped and go on', async () => {
+    const child = spawn(process.execPath, ['-e', 'process.stdin.pipe(process.stdout)'])
+    let heard = ''
+    child.stdout.on('data', text => {
+      heard += text
+    })
+    await once(child, 'spawn')
+    child.stdin.write('a')
+    await once(child.stdout, 'data')
+    await freeze(child.pid ?? 0)
+    child.stdin.write('b')
+    await new Promise(resolve => setTimeout(resolve, 50))
+    expect([heard, isAlive(child.pid ?? 0)]).toEqual(['a', true])
+    await thaw(child.pid ?? 0)
+    await once(child.stdout, 'data')
+    expect(heard).toBe('ab')
+    await killHard(child.pid ?? 0)
   })
 })
 

@@ -139,7 +139,7 @@ function open(url: string, options: RawOptions): Promise<IncomingMessage> {
 }
 
 /** The data of each event in a piece of an event stream; comments have none. */
-function dataOf(text: string): string[] {
+export function dataOf(text: string): string[] {
   return text
     .split('\n\n')
     .map(part =>

@@ -13,6 +13,12 @@ export interface RawPipe {
   /** Ends stdin and resolves with the exit code; kills the process when it stays. */
   close(timeoutMs?: number): Promise<number | null>
   signal(signal: NodeJS.Signals): void
+  /** Ends stdin. */
+  endInput(): void
+  /** Reads no more: its next write finds a broken pipe. */
+  closeOutput(): void
+  /** Its exit code; null when a signal ended it. */
+  readonly exit: Promise<number | null>
 }
 
 export function openPipe(line: CommandLine): RawPipe {
@@ -48,6 +54,9 @@ export function openPipe(line: CommandLine): RawPipe {
     },
     next: (timeoutMs = 5_000) => takeNext(queue, waiting, timeoutMs, () => stderr),
     signal: signal => void child.kill(signal),
+    endInput: () => void child.stdin.end(),
+    closeOutput: () => void child.stdout.destroy(),
+    exit,
     close: async (timeoutMs = 10_000) => {
       child.stdin.end()
       const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs)

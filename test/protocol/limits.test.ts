@@ -259,7 +259,8 @@ describe('the bound on', () => {
   test("a child's stdin (LIMITS.stdinQueueBytes) refuses what does not fit, and never the only message", async () => {
     const refused: number[] = []
     const child = { queuedBytes: 0, write: () => false } as never
-    const queue = new StdinQueue(child, id => refused.push(id))
+    const events = { refused: (id: number) => refused.push(id), stuck: () => undefined }
+    const queue = new StdinQueue(child, nodeHost().clock, events)
     queue.push(Buffer.alloc(1), 0)
     queue.push(Buffer.alloc(LIMITS.stdinQueueBytes * 2), 1)
     queue.push(Buffer.alloc(10), 2)
@@ -268,6 +269,7 @@ describe('the bound on', () => {
     queue.push(Buffer.alloc(LIMITS.stdinQueueBytes - 5), 3)
     queue.push(Buffer.alloc(10), 4)
     expect(refused).toEqual([2, 4])
+    queue.stop()
   })
 
   test('a client that does not read (LIMITS.clientBufferBytes) costs no more than that', async () => {

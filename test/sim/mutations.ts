@@ -20,15 +20,15 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     title: 'a request that was given to a socket counts as never sent',
     file: 'src/upstream/transports/http-faults.ts',
-    find: 'return { phase: fault.phase,',
-    replace: "return { phase: 'never-sent',",
+    find: 'return { phase, reason, message, cause,',
+    replace: "return { phase: 'never-sent', reason, message, cause,",
     breaks: 'P4',
   },
   {
     title: 'an HTTP 500 counts as not processed',
     file: 'src/upstream/transports/http-faults.ts',
-    find: 'REJECTED.has(status) ||',
-    replace: 'status >= 400 ||',
+    find: 'lost || REJECTED.has(status) ||',
+    replace: 'lost || status >= 400 ||',
     breaks: 'P4',
   },
   {
@@ -40,9 +40,9 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     title: 'cancelled requests leave no tombstone',
-    file: 'src/upstream/connection.ts',
-    find: 'this.#tombstones.add(id)',
-    replace: 'this.#tombstones.delete(id)',
+    file: 'src/upstream/cancelled.ts',
+    find: 'this.#graves.set(id, { at: this.clock.now(), state })',
+    replace: 'this.#graves.delete(id)',
     breaks: 'F19',
   },
   {

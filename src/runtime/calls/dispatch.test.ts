@@ -161,7 +161,7 @@ describe('a call that was never sent, or refused', () => {
       rejected({}),
       {
         kind: 'rejected',
-        error: new GatewayError('SIGN_IN_REQUIRED', 'x', { forbidden: true, phase: 'rejected' }),
+        error: new GatewayError('FORBIDDEN', 'x', { phase: 'rejected' }),
       },
     ] as const) {
       const { send, clock, calls } = await started([outcome])

@@ -18,6 +18,11 @@ export interface StreamOwner {
 const RETRY_MS = 500
 const LEAST_RETRY_MS = 50
 const MOST_RETRY_MS = 30_000
+/** A stream that was taken up this often is not taken up more often than once a second. */
+const QUICK_RESUMES = 10
+const SLOW_RETRY_MS = 1_000
+/** Longer ids would not fit into a header of most servers. */
+const MAX_EVENT_ID = 1_024
 
 /**
  * The answer to one POST as an event stream. A legacy server may number its events and end the stream before the
@@ -27,6 +32,7 @@ export class AnswerStream implements HttpHandler {
   #parser: SseParser
   #answered = false
   #resumedFrom = ''
+  #resumes = 0
   #retryMs = RETRY_MS
 
   constructor(private readonly owner: StreamOwner) {
@@ -53,10 +59,12 @@ export class AnswerStream implements HttpHandler {
       retry: ms => {
         this.#retryMs = Math.min(Math.max(ms, LEAST_RETRY_MS), MOST_RETRY_MS)
       },
-      overflow: () => {
+      // Its end may never come.
+      exceeded: () => {
         this.owner.stop()
         this.owner.ended(tooLarge(this.owner.what))
       },
+      overflow: () => undefined,
     })
   }
 
@@ -70,10 +78,13 @@ export class AnswerStream implements HttpHandler {
   #over(fault: TransportFault | null): void {
     const { resume } = this.owner
     const from = this.#parser.lastEventId || this.#resumedFrom
-    if (!resume || this.#answered || from === this.#resumedFrom) return this.owner.ended(fault)
+    const isNew = from !== this.#resumedFrom && from.length <= MAX_EVENT_ID
+    if (!resume || this.#answered || !isNew) return this.owner.ended(fault)
     this.#resumedFrom = from
     this.#parser = this.#newParser()
-    resume(from, this.#retryMs, this.#afterResume(fault))
+    this.#resumes += 1
+    const pause = this.#resumes > QUICK_RESUMES ? Math.max(this.#retryMs, SLOW_RETRY_MS) : this.#retryMs
+    resume(from, pause, this.#afterResume(fault))
   }
 
   /** A server that does not take the stream up again leaves the first end as it was. */

@@ -1,5 +1,6 @@
 import type { Bytes } from '../../model/index.js'
 import type { HttpFault, HttpHandler } from '../../runtime/ports.js'
+import { Parts } from '../../wire/index.js'
 
 export interface BodyEnd {
   readonly bytes: Bytes
@@ -11,23 +12,20 @@ export interface BodyEnd {
 
 /** Collects a body up to a bound and tells its end once; one chunk, the usual case, is not copied. */
 export function collectBody(maxBytes: number, done: (end: BodyEnd) => void): HttpHandler {
-  let chunks: Bytes[] = []
-  let length = 0
+  const parts = new Parts()
   let over = false
   const finish = (whole: boolean, fault: HttpFault | null) => {
     if (over) return
     over = true
-    const bytes = chunks.length === 1 ? (chunks[0] as Bytes) : Buffer.concat(chunks)
-    chunks = []
+    const bytes = parts.take()
     done({ bytes: whole ? bytes : bytes.subarray(0, maxBytes), whole, fault })
   }
   return {
     headers: () => undefined,
     data: chunk => {
       if (over) return
-      chunks.push(chunk)
-      length += chunk.length
-      if (length > maxBytes) finish(false, null)
+      parts.push(chunk)
+      if (parts.length > maxBytes) finish(false, null)
     },
     end: () => finish(true, null),
     fault: fault => finish(true, fault),

@@ -3,7 +3,7 @@ import type { HttpHandler } from '../../runtime/ports.js'
 import { looksLikeBatch, splitBatch, WireError } from '../../wire/index.js'
 import { AnswerStream, type StreamOwner } from './answer-stream.js'
 import { collectBody, IGNORED_BODY } from './collect-body.js'
-import { notMcp, statusFault, tooLarge, transportFault } from './http-faults.js'
+import { notMcp, packed, statusFault, tooLarge, transportFault } from './http-faults.js'
 
 export interface AnswerReader extends StreamOwner {
   /** False for notifications and answers of ours: a 2xx without a body is right. */
@@ -38,6 +38,8 @@ function bodyFor(reader: AnswerReader, status: number, headers: Headers): HttpHa
   if (status < 200 || status >= 300) return refusal(reader, status, headers)
   const session = headers['mcp-session-id']
   if (session) reader.sessionId(session)
+  const encoding = headers['content-encoding']
+  if (encoding !== undefined && encoding !== 'identity') return unreadable(reader, encoding)
   const type = (headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? ''
   if (type === 'text/event-stream') return new AnswerStream(reader)
   return collectBody(LIMITS.upstreamMessageBytes, ({ bytes, whole, fault }) => {
@@ -46,6 +48,13 @@ function bodyFor(reader: AnswerReader, status: number, headers: Headers): HttpHa
     reader.stop()
     reader.ended(tooLarge(reader.what))
   })
+}
+
+/** Not one byte of it is looked at. */
+function unreadable(reader: AnswerReader, encoding: string): HttpHandler {
+  reader.stop()
+  reader.ended(packed(reader.what, encoding))
+  return IGNORED_BODY
 }
 
 /** The status decides, however much of the body there is. */

@@ -1,6 +1,7 @@
 import { type Bytes, LIMITS, type Phase } from '../../model/index.js'
 import type { HttpFault } from '../../runtime/ports.js'
 import type { TransportFault } from '../transport.js'
+import { sessionIsLost } from './session-lost.js'
 
 /** These say that the request was looked at and not processed. */
 const REJECTED = new Set([
@@ -12,7 +13,16 @@ const TOLD = ['content-type', 'retry-after', 'www-authenticate', 'allow']
 
 /** A broken exchange, as the transports report it. */
 export function transportFault(fault: HttpFault): TransportFault {
-  return { phase: fault.phase, reason: fault.reason, message: fault.message, cause: fault.cause }
+  const { phase, message, cause, local } = fault
+  const reason = fault.reason === 'other' && isGarbled(cause) ? 'garbled' : fault.reason
+  return { phase, reason, message, cause, ...(local ? { local } : {}) }
+}
+
+/** The peer answered with something that is not HTTP, or whose length is not what it said. */
+function isGarbled(cause: unknown): boolean {
+  if (!(cause instanceof Error)) return false
+  const { code = '' } = cause as NodeJS.ErrnoException
+  return cause.name === 'HTTPParserError' || /^(HPE_|UND_ERR_HEADERS_OVERFLOW|UND_ERR_RES_)/.test(code)
 }
 
 /**
@@ -26,20 +36,17 @@ export function statusFault(
   what: string,
   hadSession: boolean,
 ): TransportFault {
-  const phase: Phase = REJECTED.has(status) || (status >= 300 && status < 400) ? 'rejected' : 'unknown'
+  const lost = hadSession && sessionIsLost(status, body)
+  const rejected = lost || REJECTED.has(status) || (status >= 300 && status < 400)
+  const phase: Phase = rejected ? 'rejected' : 'unknown'
   return {
     phase,
-    reason: reasonFor(status, hadSession),
+    reason: lost ? 'session-lost' : status === 401 ? 'unauthorized' : 'http-status',
     message: `HTTP ${status} from ${what}${hint(status, headers)}`,
     status,
     headers: Object.fromEntries(TOLD.flatMap(name => (headers[name] ? [[name, headers[name]]] : []))),
     body,
   }
-}
-
-function reasonFor(status: number, hadSession: boolean): TransportFault['reason'] {
-  if (status === 401) return 'unauthorized'
-  return status === 404 && hadSession ? 'session-lost' : 'http-status'
 }
 
 /** Names no more of another place than its origin: queries and paths may hold secrets. */
@@ -50,6 +57,12 @@ function hint(status: number, headers: Readonly<Record<string, string>>): string
   return `: a redirect to ${new URL(location).origin} was not followed`
 }
 
+/** Nothing was asked for but the plain bytes: what was packed can be a bomb, and cannot be read. */
+export function packed(what: string, encoding: string): TransportFault {
+  const message = `${what} answered with the content-encoding ${excerptOf(Buffer.from(encoding))}, which was not asked for`
+  return { phase: 'unknown', reason: 'not-mcp', message }
+}
+
 export function tooLarge(what: string): TransportFault {
   const message = `${what} answered with more than ${LIMITS.upstreamMessageBytes} bytes in one message`
   return { phase: 'unknown', reason: 'too-large', message }
@@ -57,7 +70,7 @@ export function tooLarge(what: string): TransportFault {
 
 /** An answer that is not MCP at all: a login page, a portal. */
 export function notMcp(what: string, contentType: string, body: Bytes): TransportFault {
-  const excerpt = Buffer.from(body.subarray(0, 200)).toString('utf8').replace(/\s+/g, ' ').trim()
+  const excerpt = excerptOf(body)
   const shown = excerpt === '' ? '' : `: ${excerpt}`
   return {
     phase: 'unknown',
@@ -65,4 +78,8 @@ export function notMcp(what: string, contentType: string, body: Bytes): Transpor
     message: `${what} answered ${contentType || 'no content type'} instead of MCP${shown}`,
     body,
   }
+}
+
+function excerptOf(body: Bytes): string {
+  return Buffer.from(body.subarray(0, 200)).toString('utf8').replace(/\s+/g, ' ').trim()
 }

@@ -4,11 +4,29 @@ import type { Host, HttpExchange, HttpHandler, HttpPool, Timer } from '../../run
 import type { OutgoingMessage, Transport, TransportEvents, TransportFault } from '../transport.js'
 import { type AnswerReader, readAnswer } from './http-answer.js'
 import { NotificationStream } from './notification-stream.js'
+import { answeredId, oversized } from './oversized.js'
 
 const MAX_REDIRECTS = 3
 const FAREWELL_MS = 2_000
-const ACCEPT = 'application/json, text/event-stream'
+/** To a GET that takes up a stream the server has nothing to think about. */
+const RESUME_HEADERS_MS = 20_000
+/** An answer stream that its server leaves open after the answer is dropped at the second look. */
+const LINGER_MS = 10_000
+/** How long requests of a lost session may take to be told so themselves. */
+const LAST_WORDS_MS = 1_000
+const GONE: TransportFault = {
+  phase: 'never-sent',
+  reason: 'session-lost',
+  message: 'was not sent: the server no longer knows the session',
+}
 const EVENT_STREAM = 'text/event-stream'
+/** Without it, any packing of the answer would be allowed. */
+export const PLAIN = { 'accept-encoding': 'identity' }
+const POSTED = {
+  'content-type': 'application/json',
+  accept: 'application/json, text/event-stream',
+  ...PLAIN,
+}
 /** What the protocol allows in a session id. Others could not be sent back. */
 const SESSION_ID = /^[\x21-\x7e]{1,1024}$/
 const VERSION_HEADER = 'mcp-protocol-version'
@@ -52,8 +70,14 @@ class HttpTransport implements Transport {
   /** As configured; they win over ours, but for what the transport itself depends on. */
   readonly #configured: Record<string, string>
   readonly #posts = new IdRing<Post>()
+  /** Where the last redirect led: for the exchanges that have no body to be sent twice. */
+  #landed: string | null = null
   #session: string | null = null
   #version: string | null = null
+  /** The server does not know the session any more; what was under way is waited for. */
+  #lost: TransportFault | null = null
+  #sweeper: Timer | null = null
+  #seenBySweep = 0
   #notifications: NotificationStream | null = null
   #over = false
   #closed: Promise<void> | null = null
@@ -74,13 +98,18 @@ class HttpTransport implements Transport {
 
   send(message: OutgoingMessage): void {
     if (this.#over) return
+    if (this.#lost) return this.#refuse(message)
     const post = new Post(message)
-    if (message.id !== undefined) this.#posts.set(message.id, post)
+    if (message.id !== undefined) {
+      this.#posts.set(message.id, post)
+      this.#sweeper ??= this.host.clock.after(LINGER_MS, () => this.#sweep())
+    }
     this.#post(post, this.#path, 0)
   }
 
   abort(id: number): void {
     this.#posts.delete(id)?.abort()
+    if (this.#lost && this.#posts.size === 0) this.#leave(this.#lost)
   }
 
   useProtocolVersion(version: string | null): void {
@@ -90,14 +119,21 @@ class HttpTransport implements Transport {
   openNotificationStream(): void {
     if (this.#over || this.#notifications) return
     this.#notifications = new NotificationStream(this.host, this.#pool, {
-      path: this.#path,
-      headers: () => this.#headers({ accept: EVENT_STREAM }),
+      path: () => this.#landed ?? this.#path,
+      headers: () => this.#headers({ accept: EVENT_STREAM, ...PLAIN }),
       inSession: () => this.#session !== null,
       message: bytes => this.events.message(bytes, null),
-      noise: what => this.events.noise(what),
+      tooLarge: (prefix, suffix) => this.#dropped(answeredId(prefix, suffix)),
       sessionLost: fault => this.#lose(fault),
     })
     this.#notifications.open()
+  }
+
+  fail(fault: TransportFault): void {
+    if (this.#over) return
+    const farewell = this.close()
+    this.events.closed(fault)
+    void farewell
   }
 
   close(): Promise<void> {
@@ -114,6 +150,7 @@ class HttpTransport implements Transport {
   /** No event follows. */
   #silence(): void {
     this.#over = true
+    this.#sweeper?.cancel()
     this.#notifications?.close()
     for (const post of this.#posts.values()) post.abort()
     this.#posts.clear()
@@ -132,7 +169,7 @@ class HttpTransport implements Transport {
       {
         method: 'POST',
         path,
-        headers: this.#headers({ ...headers, 'content-type': 'application/json', accept: ACCEPT }),
+        headers: this.#headers({ ...headers, ...POSTED }),
         body: bytes,
         headersTimeoutMs: 0,
       },
@@ -158,7 +195,8 @@ class HttpTransport implements Transport {
       redirect: location => {
         const target = this.#sameOrigin(location, path)
         if (target === null || redirects >= MAX_REDIRECTS || post.over || this.#over) return false
-        // For this message alone, also a permanent one: the configured URL stays in charge.
+        // Of messages for this one alone, also a permanent one: the configured URL stays in charge.
+        this.#landed = target
         this.#post(post, target, redirects + 1)
         return true
       },
@@ -176,6 +214,7 @@ class HttpTransport implements Transport {
       this.events.ended(id, fault)
     }
     if (fault?.reason === 'session-lost') this.#lose(fault)
+    if (this.#lost && this.#posts.size === 0) this.#leave(this.#lost)
   }
 
   /** A broken answer stream of a legacy server, taken up again behind its last event. */
@@ -183,12 +222,34 @@ class HttpTransport implements Transport {
     if (post.over || this.#over) return
     post.timer = this.host.clock.after(afterMs, () => {
       if (post.over || this.#over) return
-      const headers = this.#headers({ accept: EVENT_STREAM, 'last-event-id': lastEventId })
+      const headers = this.#headers({ accept: EVENT_STREAM, ...PLAIN, 'last-event-id': lastEventId })
+      const path = this.#landed ?? this.#path
       post.exchange = this.#pool.request(
-        { method: 'GET', path: this.#path, headers, headersTimeoutMs: 0 },
+        { method: 'GET', path, headers, headersTimeoutMs: RESUME_HEADERS_MS },
         handler,
       )
     })
+  }
+
+  #refuse({ id }: OutgoingMessage): void {
+    if (id === undefined) return
+    // A later turn: the caller is still inside `send`.
+    queueMicrotask(() => {
+      if (!this.#over) this.events.ended(id, GONE)
+    })
+  }
+
+  /** Sockets of streams that are of no use any more would add up. */
+  #sweep(): void {
+    this.#sweeper = null
+    let newest = this.#seenBySweep
+    for (const post of this.#posts.values()) {
+      const id = post.message.id as number
+      if (id > newest) newest = id
+      if (id <= this.#seenBySweep && this.events.awaits?.(id) === false) this.abort(id)
+    }
+    this.#seenBySweep = newest
+    if (this.#posts.size > 0) this.#sweeper = this.host.clock.after(LINGER_MS, () => this.#sweep())
   }
 
   #sameOrigin(location: string, path: string): string | null {
@@ -198,7 +259,22 @@ class HttpTransport implements Transport {
     return target.origin === this.#url.origin ? target.pathname + target.search : null
   }
 
+  #dropped(id: number | null): void {
+    const fault = oversized('an event')
+    if (id === null) this.events.noise(fault.message, 'violation')
+    else this.events.ended(id, fault)
+  }
+
+  /** Nothing new is sent. What is under way is about to hear the same from the server, and is given a moment for it. */
   #lose(fault: TransportFault): void {
+    if (this.#over || this.#lost) return
+    this.#lost = fault
+    if (this.#posts.size === 0) return this.#leave(fault)
+    this.#sweeper?.cancel()
+    this.#sweeper = this.host.clock.after(LAST_WORDS_MS, () => this.#leave(fault))
+  }
+
+  #leave(fault: TransportFault): void {
     if (this.#over) return
     this.#session = null
     this.events.closed(fault)
@@ -217,7 +293,12 @@ class HttpTransport implements Transport {
         resolve()
       }
       this.#pool.request(
-        { method: 'DELETE', path: this.#path, headers: this.#headers({}), headersTimeoutMs: FAREWELL_MS },
+        {
+          method: 'DELETE',
+          path: this.#landed ?? this.#path,
+          headers: this.#headers({}),
+          headersTimeoutMs: FAREWELL_MS,
+        },
         { headers: done, data: () => undefined, end: done, fault: done },
       )
     })

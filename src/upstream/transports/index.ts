@@ -3,5 +3,6 @@
  * They know framing, sessions and how connections end; they know no method.
  */
 export { createHttpTransport } from './http.js'
+export { isSessionError } from './session-lost.js'
 export { createSseTransport } from './sse.js'
 export { createStdioTransport, type Ladder } from './stdio.js'

@@ -1,21 +1,27 @@
 import { type Bytes, LIMITS } from '../../model/index.js'
-import type { Host, HttpExchange, HttpPool, Timer } from '../../runtime/ports.js'
+import type { Host, HttpExchange, HttpHandler, HttpPool, Timer } from '../../runtime/ports.js'
 import { SseParser } from '../../wire/index.js'
 import type { TransportFault } from '../transport.js'
+import { collectBody } from './collect-body.js'
 import { statusFault } from './http-faults.js'
+import { namesLostSession, sessionIsLost } from './session-lost.js'
 
 export interface StreamSource {
-  readonly path: string
+  path(): string
   headers(): Record<string, string>
   inSession(): boolean
   message(bytes: Bytes): void
-  noise(what: string): void
+  /** An event was dropped. */
+  tooLarge(prefix: Bytes, suffix: Bytes): void
   sessionLost(fault: TransportFault): void
 }
 
 const FIRST_RETRY_MS = 1_000
 const LEAST_RETRY_MS = 500
 const LAST_RETRY_MS = 60_000
+const MAX_EVENT_ID = 1_024
+/** Enough of a refusal to see whether it is about the session. */
+const REFUSAL_BYTES = 4_096
 
 /**
  * The GET stream of a legacy session: opened again for ever with backoff. A server that refuses it the first time has
@@ -42,23 +48,23 @@ export class NotificationStream {
     if (this.#lastEventId !== '') headers['last-event-id'] = this.#lastEventId
     const parser = this.#parser()
     let state: 'asked' | 'streaming' | 'refused' = 'asked'
+    let refusal: HttpHandler | null = null
     const broke = () => {
       if (state !== 'refused') this.#again()
     }
     this.#exchange = this.pool.request(
-      { method: 'GET', path: this.source.path, headers, headersTimeoutMs: 0 },
+      { method: 'GET', path: this.source.path(), headers, headersTimeoutMs: 0 },
       {
         headers: (status, answer) => {
           const streams = status === 200 && (answer['content-type'] ?? '').startsWith('text/event-stream')
           state = streams ? 'streaming' : 'refused'
           if (streams) this.#wasOpen = true
-          else this.#refused(status, answer)
+          else refusal = collectBody(REFUSAL_BYTES, ({ bytes }) => this.#refused(status, answer, bytes))
         },
-        data: chunk => {
-          if (state === 'streaming') parser.push(chunk)
-        },
-        end: broke,
+        data: chunk => (refusal ? refusal.data(chunk) : state === 'streaming' && parser.push(chunk)),
+        end: () => (refusal ? refusal.end() : broke()),
         fault: fault => {
+          if (refusal) return refusal.fault(fault)
           // A last id that no header can carry must not stand in the way for ever.
           if (fault.phase === 'never-sent' && fault.reason === 'other') this.#lastEventId = ''
           broke()
@@ -77,7 +83,7 @@ export class NotificationStream {
     return new SseParser(LIMITS.upstreamMessageBytes, {
       event: event => {
         if (this.#over) return
-        if (event.id !== null) this.#lastEventId = event.id
+        if (event.id !== null) this.#lastEventId = event.id.length <= MAX_EVENT_ID ? event.id : ''
         // A server that says something may be asked again soon; one that only opens and ends streams may not.
         this.#retryMs = this.#firstRetryMs
         if (event.event === 'message' && event.data.length > 0) this.source.message(event.data)
@@ -86,30 +92,30 @@ export class NotificationStream {
         this.#firstRetryMs = Math.min(Math.max(ms, LEAST_RETRY_MS), LAST_RETRY_MS)
         this.#retryMs = this.#firstRetryMs
       },
-      overflow: total => {
-        if (!this.#over) this.source.noise(`an event of ${total} bytes was dropped: it is too large`)
+      overflow: (_total, prefix, suffix) => {
+        if (!this.#over) this.source.tooLarge(prefix, suffix)
       },
     })
   }
 
   /** Once it was open, a refusal says something about the session, or about the event asked for. */
-  #refused(status: number, headers: Readonly<Record<string, string>>): void {
+  #refused(status: number, headers: Readonly<Record<string, string>>, body: Bytes): void {
+    if (this.#over) return
     this.#exchange?.abort()
-    if (status >= 500 || status === 429 || status === 408) return this.#again()
-    if (!this.#wasOpen) return
-    if (status === 404 && this.source.inSession()) {
-      const fault = statusFault(
-        status,
-        headers,
-        Buffer.alloc(0),
-        `GET ${this.source.path.split('?')[0]}`,
-        true,
-      )
-      return this.source.sessionLost(fault)
+    if (this.#sessionIsLost(status, body)) {
+      const what = `GET ${this.source.path().split('?')[0]}`
+      return this.source.sessionLost(statusFault(status, headers, body, what, true))
     }
-    if (this.#lastEventId === '') return
+    if (status >= 500 || status === 429 || status === 408) return this.#again()
+    if (!this.#wasOpen || this.#lastEventId === '') return
     this.#lastEventId = ''
     this.#again()
+  }
+
+  /** Servers that only route POST say 404 to the first GET, without a word of sessions. */
+  #sessionIsLost(status: number, body: Bytes): boolean {
+    if (!this.source.inSession() || !sessionIsLost(status, body)) return false
+    return this.#wasOpen || namesLostSession(body)
   }
 
   #again(): void {

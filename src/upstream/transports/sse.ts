@@ -3,9 +3,10 @@ import type { Host, HttpExchange, HttpHandler, HttpPool } from '../../runtime/po
 import { type SseEvent, SseParser } from '../../wire/index.js'
 import type { OutgoingMessage, Transport, TransportEvents, TransportFault } from '../transport.js'
 import { collectBody, IGNORED_BODY } from './collect-body.js'
-import { lowerCase } from './http.js'
+import { lowerCase, PLAIN } from './http.js'
 import { MAX_ERROR_BODY } from './http-answer.js'
 import { notMcp, statusFault, transportFault } from './http-faults.js'
+import { answeredId, oversized } from './oversized.js'
 
 const MAX_REDIRECTS = 3
 const STOPPED: TransportFault = {
@@ -28,7 +29,8 @@ export function createSseTransport(
 type Headers = Readonly<Record<string, string>>
 
 function isStream(status: number, headers: Headers): boolean {
-  return status === 200 && (headers['content-type'] ?? '').startsWith('text/event-stream')
+  const { 'content-type': type = '', 'content-encoding': encoding = 'identity' } = headers
+  return status === 200 && type.startsWith('text/event-stream') && encoding === 'identity'
 }
 
 /** HTTP+SSE of 2024-11-05: one GET stream for everything from the server, a POST a message to the address it names. */
@@ -39,6 +41,8 @@ class SseTransport implements Transport {
   readonly #pool: HttpPool
   readonly #headers: Record<string, string>
   #stream: HttpExchange | null = null
+  /** Whose receipt has not come yet. */
+  readonly #posts = new Map<number, HttpExchange>()
   #endpoint: string | null = null
   #over = false
   /** The gateway ended it: no event follows. */
@@ -85,7 +89,11 @@ class SseTransport implements Transport {
         if (!this.#stopped) this.events.ended(id, GONE)
       })
     }
+    const received = () => {
+      if (id !== undefined) this.#posts.delete(id)
+    }
     const failed = (fault: TransportFault) => {
+      received()
       if (id !== undefined && !this.#over) this.events.ended(id, fault)
     }
     const what = `POST ${this.#endpoint.split('?')[0]}`
@@ -94,12 +102,13 @@ class SseTransport implements Transport {
       {
         method: 'POST',
         path: this.#endpoint,
-        headers: { ...this.#headers, 'content-type': 'application/json' },
+        headers: { ...this.#headers, ...PLAIN, 'content-type': 'application/json' },
         body: message.bytes,
         headersTimeoutMs: this.timeouts.total,
       },
       {
         headers: (status, headers) => {
+          received()
           if (status >= 200 && status < 300) refusal = IGNORED_BODY
           else
             refusal = collectBody(MAX_ERROR_BODY, ({ bytes, whole }) => {
@@ -112,11 +121,21 @@ class SseTransport implements Transport {
         fault: fault => (refusal ? refusal.fault(fault) : failed(transportFault(fault))),
       },
     )
+    if (id !== undefined) this.#posts.set(id, exchange)
   }
 
-  abort(): void {}
+  /** Its answer comes on the stream; what may still be under way is the receipt of the POST. */
+  abort(id: number): void {
+    this.#posts.get(id)?.abort()
+    this.#posts.delete(id)
+  }
+
   useProtocolVersion(): void {}
   openNotificationStream(): void {}
+
+  fail(fault: TransportFault): void {
+    this.#end(fault)
+  }
 
   async close(): Promise<void> {
     this.destroy()
@@ -139,9 +158,7 @@ class SseTransport implements Transport {
     const parser = new SseParser(LIMITS.upstreamMessageBytes, {
       event: event => this.#event(event),
       retry: () => undefined,
-      overflow: total => {
-        if (!this.#over) this.events.noise(`an event of ${total} bytes was dropped: it is too large`)
-      },
+      overflow: (_total, prefix, suffix) => this.#dropped(answeredId(prefix, suffix)),
     })
     let body: HttpHandler | null = null
     const stream: HttpHandler = {
@@ -154,7 +171,7 @@ class SseTransport implements Transport {
       {
         method: 'GET',
         path: url.pathname + url.search,
-        headers: { ...this.#headers, accept: 'text/event-stream' },
+        headers: { ...this.#headers, ...PLAIN, accept: 'text/event-stream' },
         headersTimeoutMs: this.timeouts.start,
       },
       {
@@ -170,6 +187,13 @@ class SseTransport implements Transport {
         fault: fault => (body ? body.fault(fault) : this.#end(transportFault(fault))),
       },
     )
+  }
+
+  #dropped(id: number | null): void {
+    if (this.#over) return
+    const fault = oversized('an event')
+    if (id === null) this.events.noise(fault.message, 'violation')
+    else this.events.ended(id, fault)
   }
 
   /** A missing or spare slash at the end is the usual reason. */

@@ -1,10 +1,20 @@
 import { type Bytes, LIMITS } from '../../model/index.js'
-import type { Child } from '../../runtime/ports.js'
+import type { Child, Clock, Timer } from '../../runtime/ports.js'
 
 interface Line {
   readonly bytes: Bytes
   readonly id: number | undefined
 }
+
+export interface StdinEvents {
+  /** There is no room for that request. */
+  refused(id: number): void
+  /** The child has not taken anything for as long as is tolerable. */
+  stuck(): void
+}
+
+/** A write that fails at once and is smaller than this has left nothing behind; a larger one may just have filled up. */
+const WHOLE_WRITE_BYTES = 16 * 1024
 
 /**
  * Lines on their way into a child's stdin: bounded, and known to be unsent until they are written. A lone line leaves at
@@ -16,18 +26,24 @@ export class StdinQueue {
   #flushing = false
   #bursts = false
   #blocked = false
+  #blockedAt = 0
   #broken = false
+  /** Lines of a write of which the pipe took nothing, should it turn out to be broken. */
+  #doubtful: Line[] = []
+  /** At most one, and only after the pipe was full. */
+  #watch: Timer | null = null
 
   constructor(
     private readonly child: Child,
-    private readonly refuse: (id: number) => void,
+    private readonly clock: Clock,
+    private readonly events: StdinEvents,
   ) {}
 
   push(bytes: Bytes, id: number | undefined): void {
     const waiting = this.#bytes + this.child.queuedBytes
     // One message always fits: a bound must not make a large one impossible.
     if (waiting > 0 && waiting + bytes.length > LIMITS.stdinQueueBytes) {
-      if (id !== undefined) this.refuse(id)
+      if (id !== undefined) this.events.refused(id)
       return
     }
     this.#lines.push({ bytes, id })
@@ -40,12 +56,22 @@ export class StdinQueue {
 
   drained(): void {
     this.#blocked = false
+    this.#doubtful = []
     this.#flush()
   }
 
   /** The pipe broke: what waits now is never written. */
+  broke(): void {
+    this.#broken = true
+    this.#lines.unshift(...this.#doubtful)
+    this.#doubtful = []
+  }
+
+  /** The child is gone, or left alone. */
   stop(): void {
     this.#broken = true
+    this.#watch?.cancel()
+    this.#watch = null
   }
 
   /** The ids of requests of which no byte was handed over; the queue is empty afterwards. */
@@ -68,6 +94,24 @@ export class StdinQueue {
     this.#lines = []
     const batch = lines.length === 1 ? (lines[0] as Line).bytes : Buffer.concat(lines.map(line => line.bytes))
     this.#bytes = 0
-    this.#blocked = !this.child.write(batch)
+    if (this.child.write(batch)) return
+    // Refused with nothing left to write: the pipe is full for now, or broken, which is told in a moment.
+    if (batch.length < WHOLE_WRITE_BYTES && this.child.queuedBytes === 0) this.#doubtful = lines
+    this.#block()
+  }
+
+  #block(): void {
+    this.#blocked = true
+    this.#blockedAt = this.clock.now()
+    this.#watch ??= this.clock.after(LIMITS.stdinStuckMs, () => this.#look())
+  }
+
+  /** Cancelled by nobody when the pipe drains: it then finds nothing to do, or the rest of the time. */
+  #look(): void {
+    this.#watch = null
+    if (!this.#blocked || this.#broken) return
+    const left = this.#blockedAt + LIMITS.stdinStuckMs - this.clock.now()
+    if (left <= 0) return this.events.stuck()
+    this.#watch = this.clock.after(left, () => this.#look())
   }
 }

@@ -2,6 +2,7 @@ import { type Bytes, LIMITS, type StdioSpec, type Timeouts } from '../../model/i
 import type { Child, Clock, Host, Timer } from '../../runtime/ports.js'
 import { encodeLine, LineSplitter } from '../../wire/index.js'
 import type { OutgoingMessage, Transport, TransportEvents, TransportFault } from '../transport.js'
+import { answeredId, oversized } from './oversized.js'
 import { StderrTail } from './stderr-tail.js'
 import { StdinQueue } from './stdin-queue.js'
 
@@ -13,6 +14,8 @@ export interface Ladder {
 
 const LADDER: Ladder = { termMs: 2_000, killMs: 3_000 }
 const POLL_MS = 20
+/** SIGKILL is not waited for longer: what survives it hangs in the kernel. */
+const DEAD_MS = 1_000
 /** A broken pipe is nearly always followed by an exit at once, and the exit says more. */
 const EXIT_WAIT_MS = 100
 
@@ -35,6 +38,12 @@ const STOPPED: TransportFault = {
   message: 'was stopped while it started',
 }
 
+const STUCK: TransportFault = {
+  phase: 'unknown',
+  reason: 'stdin',
+  message: `has not read its input for ${LIMITS.stdinStuckMs / 1_000} s`,
+}
+
 class StdioTransport implements Transport {
   readonly kind = 'stdio'
   readonly #clock: Clock
@@ -46,6 +55,8 @@ class StdioTransport implements Transport {
   #closed: Promise<void> | null = null
   #doom: Timer | null = null
   #onStart: { resolve(): void; reject(fault: TransportFault): void } | null = null
+  /** The request whose answer is the line that is being dropped was told already. */
+  #toldTooLarge = false
 
   constructor(
     private readonly host: Host,
@@ -55,12 +66,16 @@ class StdioTransport implements Transport {
     private readonly ladder: Ladder,
   ) {
     this.#clock = host.clock
-    this.#stderr = new StderrTail(line => {
+    this.#stderr = new StderrTail(host.clock, line => {
       if (this.#state === 'running') events.stderr(line)
     })
     this.#lines = new LineSplitter(LIMITS.upstreamMessageBytes, {
       line: bytes => this.#line(bytes),
-      overflow: (_prefix, total) => this.#noise(`a line of ${total} bytes was dropped: it is too large`),
+      exceeded: (prefix, total) => this.#exceeded(prefix, total),
+      overflow: (prefix, _total, suffix) => {
+        if (!this.#toldTooLarge) this.#dropped(answeredId(prefix, suffix))
+        this.#toldTooLarge = false
+      },
     })
   }
 
@@ -109,9 +124,14 @@ class StdioTransport implements Transport {
     this.#child?.release()
   }
 
+  fail(fault: TransportFault): void {
+    this.#die(fault)
+  }
+
   /** No event follows. */
   #leave(state: 'closing' | 'stopped'): void {
     this.#state = state
+    this.#queue?.stop()
     this.#doom?.cancel()
     this.#onStart?.reject(STOPPED)
     this.#onStart = null
@@ -123,30 +143,45 @@ class StdioTransport implements Transport {
         this.#onStart?.resolve()
         this.#onStart = null
       },
-      failed: (reason, cause) => this.#die({ phase: 'never-sent', reason: 'spawn', message: reason, cause }),
+      failed: (message, cause, local) =>
+        this.#die({ phase: 'never-sent', reason: 'spawn', message, cause, ...(local ? { local } : {}) }),
       stdout: chunk => this.#lines.push(chunk),
       stdoutEnd: () => this.#dieSoon({ phase: 'unknown', reason: 'eof', message: 'closed its output' }),
       stderr: chunk => this.#stderr.push(chunk),
       stdinBroken: cause => {
-        this.#queue?.stop()
+        this.#queue?.broke()
         this.#dieSoon({ phase: 'unknown', reason: 'stdin', message: 'closed its input', cause })
       },
       drain: () => this.#queue?.drained(),
       exit: (code, signal) => this.#exited(code, signal),
     })
     this.#child = child
-    this.#queue = new StdinQueue(child, id => this.#refuse(id, 'it does not read its input'))
+    this.#queue = new StdinQueue(child, this.#clock, {
+      refused: id => this.#refuse(id, 'it does not read its input'),
+      stuck: () => this.#die(this.#withLastWords(STUCK)),
+    })
   }
 
   #line(bytes: Bytes): void {
     if (this.#state !== 'running') return
     const first = bytes.find(byte => byte !== 0x20 && byte !== 0x09)
     if (first === 0x7b || first === 0x5b) this.events.message(bytes, null)
-    else this.#noise(`not a message on stdout: ${excerpt(bytes)}`)
+    else this.events.noise(`not a message on stdout: ${excerpt(bytes)}`, 'garbage')
   }
 
-  #noise(what: string): void {
-    if (this.#state === 'running') this.events.noise(what)
+  /** Told before its end, which may never come: to who waits for it, and again with each further length of the bound. */
+  #exceeded(prefix: Bytes, total: number): void {
+    const id = this.#toldTooLarge ? null : answeredId(prefix)
+    if (id === null && total < LIMITS.upstreamMessageBytes * 2) return
+    if (id !== null) this.#toldTooLarge = true
+    this.#dropped(id)
+  }
+
+  #dropped(id: number | null): void {
+    if (this.#state !== 'running') return
+    const fault = oversized('a line')
+    if (id === null) this.events.noise(fault.message, 'violation')
+    else this.events.ended(id, fault)
   }
 
   #refuse(id: number, why: string): void {
@@ -177,6 +212,7 @@ class StdioTransport implements Transport {
     if (this.#state !== 'running') return
     this.#state = 'dead'
     this.#doom?.cancel()
+    this.#queue?.stop()
     const unsent = this.#queue?.takeUnsent() ?? []
     this.#child?.killGroup('SIGKILL')
     this.#child?.release()
@@ -189,22 +225,28 @@ class StdioTransport implements Transport {
     this.events.closed(fault)
   }
 
-  /** Close stdin, wait, SIGTERM the group, wait, SIGKILL the group. */
+  /**
+   * Close stdin, wait, SIGTERM the group, wait, SIGKILL the group.
+   * @throws Error when something of the group is left even then
+   */
   async #climbDown(): Promise<void> {
     const child = this.#child
     const wasRunning = this.#state === 'running'
     this.#leave(wasRunning ? 'closing' : 'stopped')
     if (!child || !wasRunning) return
     child.endInput()
-    if (!(await this.#gone(child, this.ladder.termMs))) {
-      child.killGroup('SIGTERM')
-      if (!(await this.#gone(child, this.ladder.killMs))) {
-        child.killGroup('SIGKILL')
-        await this.#gone(child, 1_000)
-      }
-    }
+    const gone = await this.#goneBySteps(child)
     child.release()
     this.#state = 'stopped'
+    if (!gone) throw new Error(`its process group ${child.pid} is still there after SIGKILL`)
+  }
+
+  async #goneBySteps(child: Child): Promise<boolean> {
+    if (await this.#gone(child, this.ladder.termMs)) return true
+    child.killGroup('SIGTERM')
+    if (await this.#gone(child, this.ladder.killMs)) return true
+    child.killGroup('SIGKILL')
+    return this.#gone(child, DEAD_MS)
   }
 
   #gone(child: Child, withinMs: number): Promise<boolean> {

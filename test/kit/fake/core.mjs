@@ -304,6 +304,10 @@ export class FakeServer {
     for (const { honoured, send } of this.#listeners) if (honoured[filter]) send(method, {})
   }
 
+  say(text) {
+    for (const peer of this.#peers) peer.send(text)
+  }
+
   updated(uri) {
     const method = 'notifications/resources/updated'
     for (const peer of this.#peers) {
@@ -355,6 +359,7 @@ export class FakeServer {
       tool: call.message.params?.name,
       how,
     })
+    if (this.script.ignoreCancel) return
     call.controller.abort()
     this.#running.delete(call.key)
   }

@@ -18,6 +18,7 @@ export const OF_TRANSPORT = new Set([
   'stream-end',
   'session-lost',
   'close-stdin',
+  'flood',
 ])
 
 /** Methods without a slash; what else has none is an HTTP verb or `start`. */
@@ -71,8 +72,10 @@ export function spoil(action, idText, body) {
       return [`{"jsonrpc":"2.0","id":${idText}}`]
     case 'unknown-result-type':
       return [message(idText, '"result":{"resultType":"mystery","content":[]}')]
-    case 'garbage':
-      return action.then === false ? [action.text] : [action.text, right]
+    case 'garbage': {
+      const noise = Array(action.times ?? 1).fill(action.text)
+      return action.then === false ? noise : [...noise, right]
+    }
     default:
       throw new Error(`unknown fault kind ${action.kind}`)
   }

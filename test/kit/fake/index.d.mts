@@ -6,6 +6,7 @@ export interface FakeCore {
   announce(kind: ChangeKind): void
   updated(uri: string): void
   endListens(): void
+  say(text: string): void
 }
 
 declare class FakeNetwork {

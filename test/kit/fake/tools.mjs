@@ -84,6 +84,11 @@ async function runStep(server, call, step, answers) {
   if (step.sleep !== undefined) await server.pause(step.sleep, call.signal)
   if (step.wait !== undefined) await server.passGate(step.wait, call.signal)
   if (step.stderr !== undefined) process.stderr.write(`${step.stderr}\n`)
+  if (step.stderrBytes !== undefined) await shout(step.stderrBytes)
+  if (step.say !== undefined) {
+    const token = rawAt(call.raw, 'params', '_meta', 'progressToken') ?? 'null'
+    call.io.send(step.say.replaceAll('$TOKEN', token))
+  }
   if (step.announce !== undefined) server.announce(step.announce)
   if (step.updated !== undefined) server.updated(step.updated)
   if (step.log !== undefined) sendLog(server, call, step.log.level ?? 'info', step.log.data)
@@ -145,6 +150,16 @@ function sendProgress(call, progress, total) {
   call.io.send(
     `{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":${token},"progress":${progress},"total":${total},"message":"step ${progress}"}}`,
   )
+}
+
+const SHOUT = `${'x'.repeat(127)}\n`.repeat(512)
+
+/** In turns, so that other calls are served meanwhile. */
+async function shout(bytes) {
+  for (let said = 0; said < bytes; said += SHOUT.length) {
+    process.stderr.write(SHOUT)
+    await new Promise(setImmediate)
+  }
 }
 
 function sendLog(server, call, level, data) {

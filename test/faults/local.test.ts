@@ -1,0 +1,191 @@
+import { spawnSync } from 'node:child_process'
+import { connect, type Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import { describe, expect, test } from 'vitest'
+import { freshMark, marked, OBEDIENT, startGateway } from '../acceptance/stopping-shared.js'
+import { withFakes } from '../kit/fake-mcp.js'
+import type { TestGateway } from '../kit/gateway.js'
+import { assertNoneLeft } from '../kit/processes.js'
+import { type RawResponse, rawPost } from '../kit/raw-http.js'
+import { modern, openSession, rpc } from '../kit/scripted-core.js'
+import { verifies } from '../kit/verifies.js'
+
+/** The soft limit on descriptors of a running process. */
+function limitDescriptors(pid: number, limit: number): void {
+  const { status, stderr } = spawnSync('prlimit', [`--nofile=${limit}:`, '--pid', String(pid)], {
+    encoding: 'utf8',
+  })
+  if (status !== 0) throw new Error(`prlimit: ${stderr}`)
+}
+
+function call(gateway: TestGateway, headers: Readonly<Record<string, string>>, tool: string, args = {}) {
+  return rawPost(gateway.url, rpc('tools/call', { name: tool, arguments: args }), headers)
+}
+
+function failureIn(answer: RawResponse): Record<string, unknown> {
+  return JSON.parse(answer.messages[0] ?? '{}').result?._meta?.['dev.holdfast/failure'] ?? {}
+}
+
+describe('a machine without descriptors', () => {
+  verifies(
+    ['F58'],
+    'is named as the cause, for children and for remotes, and all is well again when there are some',
+    () =>
+      withFakes([OBEDIENT, { transport: 'http', script: { builtins: ['echo'] } }], async (child, remote) => {
+        const mark = freshMark()
+        const gateway = await startGateway({
+          mcpServers: {
+            child: { ...marked(child, mark), holdfast: { lazy: true } },
+            remote: { ...remote.entry, holdfast: { lazy: true } },
+          },
+        })
+        // Enough for the client's own connection and no more.
+        const kept = await holdDescriptors(gateway)
+        try {
+          const lackOfThem = /no file descriptors left \(EMFILE\)/
+          for (const name of ['child', 'remote']) {
+            const down = await kept.call(`${name}__echo`)
+            expect(down, name).toMatch(lackOfThem)
+            expect(down, name).toContain('"kind":"unavailable"')
+            expect(down, name).not.toContain('misconfigured')
+          }
+        } finally {
+          kept.release()
+        }
+        expect(gateway.running).toBe(true)
+        const { headers } = await openSession(gateway.url)
+        await expect
+          .poll(async () => (await call(gateway, headers, 'child__echo')).text, {
+            timeout: 15_000,
+            interval: 500,
+          })
+          .toContain('"content":[{"type":"text","text":"{}"}]')
+        await expect
+          .poll(async () => (await call(gateway, headers, 'remote__echo')).text, {
+            timeout: 15_000,
+            interval: 500,
+          })
+          .toContain('"content":[{"type":"text","text":"{}"}]')
+        expect(await gateway.stop()).toBe(0)
+        expect(gateway.stderr).not.toContain('fault of the gateway')
+        await assertNoneLeft(mark)
+      }),
+    60_000,
+  )
+
+  verifies(
+    ['F58'],
+    'takes no connections, and takes them again when there are descriptors',
+    () =>
+      withFakes([{ transport: 'http', script: { builtins: ['echo'] } }], async remote => {
+        const gateway = await startGateway({ mcpServers: { remote: remote.entry } })
+        await gateway.settled()
+        limitDescriptors(gateway.pid, 40)
+        const { hostname, port } = new URL(gateway.url)
+        const sockets: Socket[] = []
+        let dropped = 0
+        for (let at = 0; at < 60; at++) {
+          const socket = connect(Number(port), hostname)
+          socket.on('error', () => {})
+          socket.on('close', () => dropped++)
+          sockets.push(socket)
+        }
+        await expect.poll(() => dropped).toBeGreaterThan(0)
+        expect(gateway.running).toBe(true)
+        for (const socket of sockets) socket.destroy()
+        await expect
+          .poll(() =>
+            gateway.upstream('remote').then(
+              ({ state }) => state,
+              () => 'unreachable',
+            ),
+          )
+          .toBe('ready')
+        expect((await gateway.upstream('remote')).restarts).toBe(0)
+        limitDescriptors(gateway.pid, 1_024)
+        expect(await gateway.stop()).toBe(0)
+      }),
+    60_000,
+  )
+})
+
+/** Takes every descriptor of the gateway but those of one connection with a session, which can still call. */
+async function holdDescriptors(gateway: TestGateway) {
+  const { hostname, port, pathname } = new URL(gateway.url)
+  const { headers } = await openSession(gateway.url)
+  const socket = connect(Number(port), hostname)
+  await new Promise(resolve => socket.once('connect', resolve))
+  let text = ''
+  let look = () => {}
+  socket.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk
+    look()
+  })
+  // Descriptors below the ones in use cannot be taken away, and none above them is given out.
+  limitDescriptors(gateway.pid, 4)
+  return {
+    call: (name: string) =>
+      new Promise<string>(resolve => {
+        text = ''
+        look = () => {
+          if (/\r\n\r\n[\s\S]*"id":1/.test(text)) resolve(text)
+        }
+        const body = rpc('tools/call', { name, arguments: {} })
+        const lines = [
+          `POST ${pathname} HTTP/1.1`,
+          `host: ${hostname}:${port}`,
+          `content-length: ${body.length}`,
+          ...Object.entries(headers).map(([key, value]) => `${key}: ${value}`),
+        ]
+        socket.write(`${lines.join('\r\n')}\r\n\r\n${body}`)
+      }),
+    release: () => {
+      limitDescriptors(gateway.pid, 1_024)
+      socket.destroy()
+    },
+  }
+}
+
+describe('a gateway that was stopped for a while', () => {
+  test(
+    'blames nobody for it: calls have their whole time, and every server stays as it was',
+    () =>
+      withFakes(
+        [OBEDIENT, { transport: 'http', script: { builtins: ['sleep', 'echo'] } }],
+        async (child, remote) => {
+          const mark = freshMark()
+          const timeouts = { requestTimeout: '3s', totalTimeout: '6s' }
+          const gateway = await startGateway({
+            mcpServers: {
+              child: { ...marked(child, mark), holdfast: timeouts },
+              remote: { ...remote.entry, holdfast: timeouts },
+            },
+          })
+          await gateway.settled()
+          const stateless = (name: string) => {
+            const { body, headers } = modern('tools/call', { name, arguments: { ms: 2_000 } })
+            return rawPost(gateway.url, body, headers)
+          }
+          const calls = [stateless('child__sleep'), stateless('remote__sleep')]
+          await child.records.waitFor(records => records.runs('sleep') === 1)
+          await remote.records.waitFor(records => records.runs('sleep') === 1)
+          gateway.signal('SIGSTOP')
+          await delay(8_000)
+          gateway.signal('SIGCONT')
+          for (const answer of await Promise.all(calls)) {
+            expect(failureIn(answer)).toEqual({})
+            expect(answer.text).toContain('slept 2000 ms')
+          }
+          expect(gateway.stderr).toMatch(/The gateway stood still for [78]\.\d s/)
+          const { upstreams } = await gateway.status()
+          expect(upstreams.map(({ state, restarts }) => [state, restarts])).toEqual([
+            ['ready', 0],
+            ['ready', 0],
+          ])
+          await gateway.stop()
+          await assertNoneLeft(mark)
+        },
+      ),
+    60_000,
+  )
+})
