@@ -8,6 +8,7 @@ export const KNOWN_GAPS: ReadonlyMap<string, string> = new Map([
     'P5-lists',
     'src/upstream: what changed while a stream for notifications was down is not fetched when it is up again',
   ],
+  ['F13', 'src/upstream/transports/stdio.ts: a line that meets a closed stdin counts as sent'],
 ])
 
 /** Seeds that once showed a fault which is mended: they must stay clean. */
