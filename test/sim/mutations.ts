@@ -32,13 +32,6 @@ export const MUTATIONS: readonly Mutation[] = [
     breaks: 'P4',
   },
   {
-    title: 'hints of a server that nobody trusts decide about a retry',
-    file: 'src/core/retry/safety.ts',
-    find: 'return facts.trusted && facts.hints !== null',
-    replace: 'return facts.hints !== null',
-    breaks: 'P4',
-  },
-  {
     title: 'cancelled requests leave no tombstone',
     file: 'src/upstream/cancelled.ts',
     find: 'this.#graves.set(id, { at: this.clock.now(), state })',
