@@ -3,7 +3,7 @@ import { loadSimulator } from './load.mjs'
 import { MUTATIONS, type Mutation } from './mutations.js'
 
 /** Of these at least one must show the fault. */
-const SEEDS = 40
+const SEEDS = 100
 
 async function findBy({
   file,
