@@ -798,57 +798,6 @@ export const REQUIREMENTS: readonly Requirement[] = [
       'A server that ignores a cancellation holds up neither the caller nor, after a grace, its place; eight of them end the process.',
   },
   // ---- F: rows of the fault matrix that clients cause ----
-  {
-    id: 'F24b',
-    source: SLOW,
-    behaviour:
-      'However fast a server tells its progress, a client is told at most ten times a second for each request, the last of it always; nobody else is.',
-  },
-  {
-    id: 'F26',
-    source: CLIENTS,
-    behaviour: 'A storm of cancels makes at most one cancel a call, and leaves nothing behind.',
-  },
-  {
-    id: 'F27',
-    source: CLIENTS,
-    behaviour:
-      'A second request of an id that is in flight is refused with -32600 in a session and on stdio; separate stateless requests may share one, and no answer is swapped.',
-  },
-  {
-    id: 'F51',
-    source: CLIENTS,
-    behaviour:
-      'A modern client that disconnects cancels its call within 100 ms; the call of a session goes on, and its answer is kept for a while for a client that comes back.',
-  },
-  {
-    id: 'F52',
-    source: SLOW,
-    behaviour:
-      'A client that never reads costs at most 1 MiB and one answer, and is closed after 30 s without progress; all together have a bound, and the largest goes first.',
-    transports: HTTP,
-  },
-  {
-    id: 'F53',
-    source: CONNECTIONS,
-    behaviour:
-      'Slow headers, slow bodies, headers too large and too many connections end at a bound each; health and status always answer.',
-    transports: HTTP,
-  },
-  {
-    id: 'F54',
-    source: CONNECTIONS,
-    behaviour:
-      'Sessions that nobody ends are bounded in number, time and size; a client whose session ended gets 404 and can begin anew.',
-    eras: LEGACY,
-    transports: HTTP,
-  },
-  {
-    id: 'F60',
-    source: SHEDDING,
-    behaviour:
-      'Short of memory, time or descriptors, the gateway first takes nothing new that lasts, then no new requests, then closes the largest streams, and goes back in the same order; health and status always answer.',
-  },
   ...SUPERVISION,
 
   // ---- R: stopping ----

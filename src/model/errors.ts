@@ -139,6 +139,8 @@ export interface ErrorDetails {
   readonly retryAfterMs?: number
   /** The fault is our own machine's: no descriptors, no processes, a stalled loop. It says nothing about the server. */
   readonly local?: boolean
+  /** The program ended by itself with code 0: it had enough, nothing broke. */
+  readonly quiet?: boolean
   /** The server does not know the session (any more); a new one cures it. */
   readonly sessionLost?: boolean
   /** Further machine-readable facts for `data`. */

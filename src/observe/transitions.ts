@@ -24,7 +24,8 @@ export class TransitionLog {
   }
 
   #tell(view: UpstreamView): void {
-    if (view.state === 'starting' || view.state === 'idle' || view.state === 'stopped') return
+    if (view.state === 'starting') return this.#tellRestart(view)
+    if (view.state === 'idle' || view.state === 'stopped') return
     if (view.state === 'draining' || view.breaker === 'half_open') return
     if (view.state === 'ready' && KINDS.some(kind => view.catalog[kind].state === 'unknown')) return
     const word = view.state === 'ready' ? view.health : view.state
@@ -41,7 +42,19 @@ export class TransitionLog {
         message: `${word}: ${view.reason ?? 'no reason known'}`,
       })
   }
+
+  /** A death that is mended at once is told too; the tries of a longer outage are not. */
+  #tellRestart({ name, reason }: UpstreamView): void {
+    const told = this.#told.get(name)
+    if (!reason?.startsWith(AGAIN) || (told && !/^(healthy|degraded)\0/.test(told))) return
+    const key = `backoff\0${reason.slice(AGAIN.length)}`
+    if (told === undefined || told === key) return
+    this.#told.set(name, key)
+    this.log({ level: 'warn', upstream: name, message: reason })
+  }
 }
+
+const AGAIN = 'starting again after: '
 
 function readyMessage(view: UpstreamView): string {
   const counts = KINDS.flatMap(kind => {

@@ -58,6 +58,8 @@ export class Supervisor implements UpstreamActions {
   #lastError: LastError | null = null
   #since: number
   #settled = false
+  /** Why something of it could not be ended. */
+  #survivor: unknown = null
   readonly #life: Lifecycle
   readonly #idleStop: IdleStop
   readonly #host: Host
@@ -173,12 +175,13 @@ export class Supervisor implements UpstreamActions {
     return this.#catalog.refresh()
   }
 
-  /** Resolves when nothing of the upstream is left. */
+  /** Resolves when nothing of the upstream is left; rejects when something of it cannot be ended. */
   async stop(): Promise<void> {
     this.#feed({ kind: 'stopped' })
     this.#idleStop.stop()
     await this.#closed
     await this.#openAttempt
+    if (this.#survivor !== null) throw this.#survivor
     this.#feed({ kind: 'gone' })
   }
 
@@ -246,9 +249,16 @@ export class Supervisor implements UpstreamActions {
     this.#closing = connection
     this.#parted()
     const leases = this.#leases.close()
-    this.#closed = Promise.allSettled([this.#closed, connection?.close(), leases]).then(() => {
+    this.#closed = Promise.allSettled([this.#closed, connection?.close(), leases]).then(([, ended]) => {
       if (this.#closing === connection) this.#closing = null
+      if (ended.status === 'rejected') this.#notEnded(ended.reason)
     })
+  }
+
+  #notEnded(cause: unknown): void {
+    this.#survivor = cause
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    this.around.events.warning(this.spec.name, `could not be ended: ${reason}`)
   }
 
   /** Whatever hung on the connection that is no more. */
@@ -280,6 +290,10 @@ export class Supervisor implements UpstreamActions {
     this.#leases.destroy(error)
     connection?.destroy(error)
     this.#remember(error)
+    if (this.spec.lazy && error.details.quiet && this.waiting === 0 && this.admission.inFlight === 0) {
+      this.#feed({ kind: 'idled' })
+      return
+    }
     // A session that a server forgot is no failure of its own; it becomes one when it happens again at once.
     const counts = error.details.sessionLost !== true || this.#life.machine.failures > 0
     this.#feed({ kind: 'closed', epoch, fault: faultOf(error, counts, this.#isOurs()) })

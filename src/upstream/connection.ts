@@ -61,6 +61,8 @@ export class UpstreamConnection implements Connection {
   readonly #clock: Clock
   readonly #events: ConnectionEvents
   #nextId = 1
+  /** Told when the server has taken up a subscription. */
+  onListening: (() => void) | null = null
   #logLevel: string | null = null
   #over = false
   #codec: EraCodec
@@ -97,6 +99,7 @@ export class UpstreamConnection implements Connection {
         notify: message => this.notify(message),
         notification: (method, params) => this.#events.notification(method, params),
         violation: what => this.#conduct.violation(what),
+        listening: () => this.onListening?.(),
       },
       this.#clock,
     )

@@ -5,9 +5,17 @@ import {
   LEGACY_VERSIONS,
   MODERN_VERSIONS,
   NEWEST_MODERN,
+  type Outcome,
   type UpstreamSpec,
 } from '../model/index.js'
-import type { Connection, ConnectionEvents, Connector, ConnectorFactory, Host } from '../runtime/ports.js'
+import type {
+  Clock,
+  Connection,
+  ConnectionEvents,
+  Connector,
+  ConnectorFactory,
+  Host,
+} from '../runtime/ports.js'
 import type { EraCodec } from './eras/era.js'
 import { readDiscoverResult } from './eras/handshake.js'
 import { legacyCodec } from './eras/legacy.js'
@@ -165,7 +173,10 @@ class OpenAttempt {
     const patience =
       wire === 'stdio' && !isPinned ? Math.min(PROBE_MS, this.spec.timeouts.start / 3) : undefined
     if (pinned !== undefined) opening.connection.speak(this.#modern(pinned, wire))
-    const outcome = await opening.ask('server/discover', null, patience)
+    const asked = opening.ask('server/discover', null)
+    const outcome =
+      patience === undefined ? await asked : await withPatience(this.host.clock, asked, patience)
+    if (outcome === null) return this.#whicheverAnswers(opening, asked)
     const verdict = classifyProbe(probeOutcome(outcome), wire)
     if (verdict.kind === 'modern')
       return this.#finishModern(opening, resultOf(outcome) ?? {}, verdict.version)
@@ -176,6 +187,23 @@ class OpenAttempt {
     if (isPinned) throw this.#notModern(verdict)
     if (verdict.kind === 'legacy-respawn') return this.#legacy(wire, await this.#begin(wire, legacyCodec))
     return this.#legacy(wire, opening)
+  }
+
+  /** Silence may be a slow start: both questions are open now, and the first answer that is one decides. */
+  async #whicheverAnswers(opening: Opening, asked: Promise<Outcome | null>): Promise<Opened> {
+    const modern = asked.then(outcome => {
+      const verdict = classifyProbe(probeOutcome(outcome), 'stdio')
+      if (verdict.kind !== 'modern' || opening.isFinished)
+        throw this.#error('it does not answer server/discover')
+      opening.connection.speak(this.#modern(verdict.version, 'stdio'))
+      return this.#finishModern(opening, resultOf(outcome) ?? {}, verdict.version)
+    })
+    const legacy = this.#legacy('stdio', opening)
+    try {
+      return await Promise.any([legacy, modern])
+    } catch (thrown) {
+      throw thrown instanceof AggregateError ? thrown.errors[0] : thrown
+    }
   }
 
   #finishModern(opening: Opening, result: Record<string, unknown>, version: string): Opened {
@@ -234,6 +262,14 @@ function hasAuthorization(spec: UpstreamSpec): boolean {
 function timeoutError(upstream: string, step: string, ms: number): GatewayError {
   const reason = `${step}: no answer in ${Math.round(ms / 100) / 10} s`
   return new GatewayError('UPSTREAM_UNAVAILABLE', `${upstream}: ${reason}.`, { upstream, reason })
+}
+
+/** Null when it takes longer; it goes on all the same. */
+function withPatience<T>(clock: Clock, work: Promise<T>, ms: number): Promise<T | null> {
+  return new Promise((resolve, reject) => {
+    const timer = clock.after(ms, () => resolve(null))
+    work.then(resolve, reject).finally(() => timer.cancel())
+  })
 }
 
 function raceAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {

@@ -22,6 +22,7 @@ export function errorFrom(blamed: Blamed, fault: TransportFault): GatewayError {
     cause: fault,
     ...(fault.local ? { local: true } : {}),
     ...(retryAfter === undefined ? {} : { retryAfterMs: retryAfter }),
+    ...(fault.exit?.code === 0 ? { quiet: true } : {}),
     ...(fault.reason === 'session-lost' ? { sessionLost: true } : {}),
   })
 }

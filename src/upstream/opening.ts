@@ -23,6 +23,7 @@ export class Opening {
   readonly connection: UpstreamConnection
   readonly transport: Transport
   #finished = false
+  readonly #asked = new Set<() => void>()
 
   constructor(
     private readonly options: OpeningOptions,
@@ -72,17 +73,32 @@ export class Opening {
         context: null,
         settle: outcome => {
           timer?.cancel()
+          this.#asked.delete(giveUp)
           resolve(outcome)
         },
       })
       const giveUp = () => {
+        timer?.cancel()
+        this.#asked.delete(giveUp)
         running.abandon()
         resolve(null)
       }
+      this.#asked.add(giveUp)
     })
   }
 
+  /** Whatever else was asked need not be answered any more. */
+  abandon(): void {
+    for (const giveUp of [...this.#asked]) giveUp()
+  }
+
+  /** The era is decided. */
+  get isFinished(): boolean {
+    return this.#finished
+  }
+
   finish(): UpstreamConnection {
+    this.abandon()
     this.#finished = true
     return this.connection
   }

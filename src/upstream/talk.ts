@@ -32,6 +32,8 @@ export interface TalkRoom {
   notify(message: Bytes): void
   notification(method: string, params: Bytes | null): void
   violation(what: string): void
+  /** The server has taken up a subscription. */
+  listening(): void
 }
 
 /** Everything that a server says besides answers: progress, logs, questions, changes. */
@@ -52,8 +54,9 @@ export class ServerTalk {
         return this.#progressed(envelope)
       case 'notifications/message':
         return this.#logged(envelope, source)
-      case 'notifications/cancelled':
       case 'notifications/subscriptions/acknowledged':
+        return this.room.listening()
+      case 'notifications/cancelled':
         return
       default:
         this.room.notification(method ?? '', params && slice(bytes, params.span))

@@ -4,7 +4,7 @@ import type { Target } from '../../core/route/index.js'
 import {
   type Call,
   type CatalogEntry,
-  type GatewayError,
+  GatewayError,
   isGatewayError,
   LIMITS,
   type Outcome,
@@ -77,7 +77,17 @@ export class Dispatch implements RunningCall {
     if (this.#over) return
     this.#over = true
     this.#endRetry()
-    this.done(outcome)
+    this.done(this.#honest(outcome))
+  }
+
+  /** A try that may have run is not undone by a later one that did not. */
+  #honest(outcome: Outcome): Outcome {
+    if (this.#repeats === 0 || !('error' in outcome) || outcome.kind === 'unknown') return outcome
+    if (this.#safety() === 'harmless') return outcome
+    const { upstream = '', reason = '' } = outcome.error.details
+    const message = `${upstream}: ${reason}. An earlier try may have run; check before repeating it.`
+    const error = new GatewayError('OUTCOME_UNKNOWN', message, { ...outcome.error.details, phase: 'unknown' })
+    return { kind: 'unknown', error }
   }
 
   /** A later turn: the caller may still be inside `start`. */
@@ -259,14 +269,20 @@ export class Dispatch implements RunningCall {
       },
       random.next(),
     )
-    if (decision.kind === 'give-up' || !this.supervisor.budget.take(this.supervisor.admission.inFlight)) {
+    if (decision.kind === 'give-up' || !this.#mayRetry(error)) {
       return this.#finish({ kind: outcome.kind, error: this.#counted(error) })
     }
-    this.#retrying = true
     this.#firstError ??= error
     if (outcome.kind === 'rejected') this.#cures += 1
     if (outcome.kind === 'unknown') this.#repeats += 1
     this.#pause(decision.afterMs)
+  }
+
+  /** A lost session is cured for all who had it, whatever else is tried again. */
+  #mayRetry(error: GatewayError): boolean {
+    if (error.details.sessionLost) return true
+    this.#retrying = this.supervisor.budget.take(this.supervisor.admission.inFlight)
+    return this.#retrying
   }
 
   #safety(): Safety {

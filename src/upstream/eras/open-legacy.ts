@@ -24,6 +24,7 @@ export async function openLegacy(opening: Opening, options: LegacyOptions): Prom
     capabilities: parseAt(options.capabilities, { start: 0, end: options.capabilities.length }),
     clientInfo: options.clientInfo,
   })
+  if (opening.isFinished) throw violation(upstream, 'it answered server/discover in the meantime')
   refuseUnanswered(upstream, outcome)
   const handshake = readInitializeResult(resultOf(outcome))
   if (!handshake) throw violation(upstream, 'initialize was answered without a protocolVersion')

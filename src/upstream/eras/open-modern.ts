@@ -1,6 +1,7 @@
 import type { Clock, Random } from '../../runtime/ports.js'
 import { json, objectAt } from '../../wire/index.js'
 import type { UpstreamConnection } from '../connection.js'
+import { ALL_LISTS_CHANGED } from '../missed-changes.js'
 
 const FIRST_RETRY_MS = 1_000
 const LAST_RETRY_MS = 60_000
@@ -12,6 +13,7 @@ const LAST_RETRY_MS = 60_000
 export class ListWatch {
   #retryMs = FIRST_RETRY_MS
   #refusals = 0
+  #wasOpen = false
 
   constructor(
     private readonly connection: UpstreamConnection,
@@ -23,6 +25,9 @@ export class ListWatch {
     const wanted = this.#wanted()
     if (this.connection.isOver || !wanted) return
     const openedAt = this.clock.now()
+    // What changed while nobody listened is found out by asking.
+    if (this.#wasOpen) this.connection.onListening = () => this.#tellMissed()
+    this.#wasOpen = true
     this.connection.request({
       method: 'subscriptions/listen',
       params: objectAt(json({ notifications: wanted })),
@@ -34,6 +39,10 @@ export class ListWatch {
         if (this.#refusals < 3) this.#again()
       },
     })
+  }
+
+  #tellMissed(): void {
+    for (const message of ALL_LISTS_CHANGED) this.connection.message(message, null)
   }
 
   #again(): void {

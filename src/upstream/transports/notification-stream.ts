@@ -1,6 +1,7 @@
 import { type Bytes, LIMITS } from '../../model/index.js'
 import type { Host, HttpExchange, HttpHandler, HttpPool, Timer } from '../../runtime/ports.js'
 import { SseParser } from '../../wire/index.js'
+import { ALL_LISTS_CHANGED } from '../missed-changes.js'
 import type { TransportFault } from '../transport.js'
 import { collectBody } from './collect-body.js'
 import { statusFault } from './http-faults.js'
@@ -58,7 +59,7 @@ export class NotificationStream {
         headers: (status, answer) => {
           const streams = status === 200 && (answer['content-type'] ?? '').startsWith('text/event-stream')
           state = streams ? 'streaming' : 'refused'
-          if (streams) this.#wasOpen = true
+          if (streams) this.#opened()
           else refusal = collectBody(REFUSAL_BYTES, ({ bytes }) => this.#refused(status, answer, bytes))
         },
         data: chunk => (refusal ? refusal.data(chunk) : state === 'streaming' && parser.push(chunk)),
@@ -71,6 +72,13 @@ export class NotificationStream {
         },
       },
     )
+  }
+
+  /** What changed while nobody listened is found out by asking; a server that resumes tells it by itself. */
+  #opened(): void {
+    const missed = this.#wasOpen && this.#lastEventId === ''
+    this.#wasOpen = true
+    if (missed) for (const message of ALL_LISTS_CHANGED) this.source.message(message)
   }
 
   close(): void {
