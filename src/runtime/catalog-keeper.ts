@@ -3,6 +3,7 @@ import {
   type Component,
   type ComponentFilter,
   EMPTY_CATALOG,
+  type GatewayError,
   KINDS,
   type Kind,
   type KindCatalog,
@@ -40,6 +41,15 @@ interface KindState {
   dueAt: number
 }
 
+export interface CatalogEvents {
+  changed(): void
+  warning(message: string): void
+  /** A list could not be had; the server may have asked for a rest. */
+  refused(error: GatewayError): void
+  /** Milliseconds for which the server wants to be left alone. */
+  restMs(): number
+}
+
 /** Keeps what one upstream offers: fetched after each handshake and when the server says that it changed. */
 export class CatalogKeeper {
   current: UpstreamCatalog = EMPTY_CATALOG
@@ -50,7 +60,7 @@ export class CatalogKeeper {
   constructor(
     private readonly spec: UpstreamSpec,
     private readonly clock: Clock,
-    private readonly events: { changed(): void; warning(message: string): void },
+    private readonly events: CatalogEvents,
   ) {}
 
   /** Fetches every kind, each on its own; `done` is called once all were had or given up. */
@@ -103,6 +113,8 @@ export class CatalogKeeper {
       this.#publish(kind, { state: 'absent' })
       return
     }
+    const rest = this.events.restMs()
+    if (rest > 0) return this.#schedule(kind, rest)
     const state = this.#state(kind)
     if (state.fetching) {
       state.dirty = true
@@ -117,6 +129,7 @@ export class CatalogKeeper {
       if (connection === this.#connection) this.#accept(kind, fetched)
     } catch (thrown) {
       failed = true
+      this.events.refused(asGatewayError(thrown, this.spec.name))
       if (connection === this.#connection) this.#refuse(kind, thrown)
     } finally {
       state.fetching = false
@@ -138,7 +151,8 @@ export class CatalogKeeper {
 
   /** What was known stays; one failed list does not take a working connection down. */
   #refuse(kind: Kind, thrown: unknown): void {
-    const reason = reasonOf(asGatewayError(thrown, this.spec.name))
+    const error = asGatewayError(thrown, this.spec.name)
+    const reason = reasonOf(error)
     const before = this.current[kind]
     if (before.state !== 'failed' || before.reason !== reason) {
       this.events.warning(reason)

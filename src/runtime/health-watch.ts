@@ -111,11 +111,15 @@ export class HealthWatch {
 
   /** Every request's end; the common case costs three numbers. */
   record(outcome: Outcome, connection: Connection): void {
-    if (connection !== this.#connection) return
-    if (outcome.kind === 'answered') return this.#succeeded()
+    if (outcome.kind === 'answered') {
+      if (connection === this.#connection) this.#succeeded()
+      return
+    }
     if (outcome.kind === 'cancelled') return
     const { error } = outcome
-    this.#throttle(error)
+    // It holds for the server, whichever connection it was said on.
+    this.heed(error)
+    if (connection !== this.#connection) return
     const finding = findingOf(error)
     if (finding === 'failed') this.#failed(reasonOf(error))
     else if (finding === 'unauthorized') this.events.unauthorized(error)
@@ -155,7 +159,7 @@ export class HealthWatch {
   }
 
   /** A server may ask to be left alone; it is, for every caller. */
-  #throttle(error: GatewayError): void {
+  heed(error: GatewayError): void {
     const { retryAfterMs } = error.details
     if (retryAfterMs === undefined || error.code === 'CALL_TIMEOUT') return
     const ms = Math.min(LIMITS.retryAfterMaxMs, Math.max(LIMITS.retryAfterMinMs, retryAfterMs))
@@ -220,7 +224,7 @@ export class HealthWatch {
       return false
     }
     const { error } = outcome
-    this.#throttle(error)
+    this.heed(error)
     if (findingOf(error) === 'unauthorized') this.events.unauthorized(error)
     else if (isThrottled(error)) this.#feed({ kind: 'succeeded' })
     else this.#feed({ kind: 'failed', reason: reasonOf(error), crowded: false })
@@ -291,7 +295,7 @@ export class HealthWatch {
     }
     if (outcome.kind === 'cancelled') return
     const { error } = outcome
-    this.#throttle(error)
+    this.heed(error)
     if (findingOf(error) === 'unauthorized') return this.events.unauthorized(error)
     if (isThrottled(error)) return this.#succeeded()
     if (error.details.local) return

@@ -85,6 +85,8 @@ export class Supervisor implements UpstreamActions {
     this.#catalog = new CatalogKeeper(spec, host.clock, {
       changed: () => this.#commit(),
       warning: message => events.warning(spec.name, message),
+      refused: error => this.watch.heed(error),
+      restMs: () => Math.max(0, this.watch.closedUntil - host.clock.now()),
     })
     this.#leases = new LeasePool(connector, host.clock, {
       violation: what => events.warning(spec.name, what),
@@ -181,8 +183,10 @@ export class Supervisor implements UpstreamActions {
     this.#idleStop.stop()
     await this.#closed
     await this.#openAttempt
-    if (this.#survivor !== null) throw this.#survivor
     this.#feed({ kind: 'gone' })
+    const survivor = this.#survivor
+    this.#survivor = null
+    if (survivor !== null) throw survivor
   }
 
   /** Ends it at once: no ladder, no farewell. */

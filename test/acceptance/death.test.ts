@@ -123,11 +123,12 @@ describe('a program that dies', () => {
     verifies(['I106'], `by closing its ${kind === 'close' ? 'output' : 'input'} is replaced`, async () => {
       const script: Script = {
         tools: [{ name: 'shut', result: '{"content":[]}' }],
-        faults: [{ on: 'tools/call', tool: 'shut', spawns: 1, do: { kind } }],
+        faults: [{ on: 'tools/call', tool: 'shut', spawns: 1, do: { kind: 'close' } }],
       }
       await withProgram(script, async (fake, client, gateway) => {
         const pid = await pidOf(gateway)
-        await callTool(client, 'a__shut')
+        if (kind === 'close') await callTool(client, 'a__shut')
+        else await fake.closeInput()
         // A closed input shows with the next write.
         await callTool(client, 'a__echo', { n: 0 })
         await gateway.waitFor(

@@ -198,8 +198,7 @@ function connectionThat(close: () => Promise<void>): Connection {
 }
 
 describe('a server that cannot be stopped', () => {
-  // Must fail for now: the supervisor drops the reason when a connection's close rejects, so nobody can be named here.
-  test.fails('does not keep the others from it, and is named with the reason', async () => {
+  test('does not keep the others from it, and is named with the reason', async () => {
     const closed: string[] = []
     const ends: Record<string, () => Promise<void>> = {
       stuck: () => Promise.reject(new Error('its process group 7 is still there after SIGKILL')),

@@ -165,6 +165,8 @@ function checkSteady(
   const most =
     STEADY_MS + (SLOW_TOOLS.has(sent.tool ?? '') ? SLOW_MS : 0) + (sent.at < STARTED_MS ? STARTED_MS : 0)
   if (!first || first.at > Math.min(leftAt ?? Infinity, closingAt)) return
+  // A server that goes on with many cancelled calls is started anew, whoever else it works for.
+  if (first.answer.words.includes('goes on with')) return
   if (first.answer.said !== 'served')
     report('P1', first.at, `${describe(sent)} was not served: ${first.answer.words}`)
   else if (first.at - sent.at > most)
@@ -185,6 +187,14 @@ function checkProgress(history: History, requests: readonly Request[], report: R
   }
 }
 
+/** How long an answer takes to the gateway at most. */
+const ON_ITS_WAY_MS = 50
+const GRANTED_MS = 400
+/** Retries that wait for the end of a rest are made together then, long after they were granted. */
+const RESTED_MS = 50
+/** How long the requests of a lost session take to go again. */
+const CURED_MS = 3_000
+
 /** F37: who asks in answer to a call to be left alone gets no call that was made after the gateway knew. */
 function checkRests(history: History, requests: readonly Request[], report: Report): void {
   const sentAt = new Map(requests.map(({ sent }) => [sent.nonce, sent.at]))
@@ -196,6 +206,10 @@ function checkRests(history: History, requests: readonly Request[], report: Repo
       const promise = fact.asDate ? 'F37-date' : 'F37'
       const isLonger = fact.until > (known?.until ?? 0)
       rests.set(fact.upstream, isLonger || !known ? { from, until: fact.until, promise } : { ...known, from })
+    } else if (fact.kind === 'state' && /reset by/.test(fact.reason ?? '')) {
+      // An answer that was on its way went down with its connection: the gateway never knew.
+      const rest = rests.get(fact.upstream)
+      if (rest && fact.at - rest.from <= ON_ITS_WAY_MS) rests.delete(fact.upstream)
     } else if (fact.kind === 'called') {
       const rest = rests.get(fact.upstream)
       if (!rest || fact.at >= rest.until || (sentAt.get(fact.nonce) ?? 0) < rest.from + TOLD_MS) continue
@@ -255,27 +269,35 @@ function checkBudget(history: History, requests: readonly Request[], report: Rep
   const byNonce = new Map(requests.map(request => [request.sent.nonce, request]))
   const called = new Map<string, number>()
   const retried = new Map<string, Set<Request>>()
+  const cured = new Map<string, number>()
+  const rests = new Map<string, number>()
   for (const fact of history) {
+    // Whoever was refused for want of a session goes again with the new one; that is no retry of the budget's.
+    if (fact.kind === 'fault' && /session/.test(fact.what)) cured.set(fact.upstream, fact.at + CURED_MS)
+    if (fact.kind === 'rest') rests.set(fact.upstream, fact.until)
     if (fact.kind !== 'called') continue
     const request = byNonce.get(fact.nonce)
     const times = (called.get(fact.nonce) ?? 0) + 1
     called.set(fact.nonce, times)
+    const sinceRest = fact.at - (rests.get(fact.upstream) ?? -Infinity)
+    if (fact.at < (cured.get(fact.upstream) ?? 0) || (sinceRest >= 0 && sinceRest < RESTED_MS)) continue
     if (!request || times === 1 || request.sent.tool === 'ask') continue
     const set = retried.get(fact.upstream) ?? new Set()
     retried.set(fact.upstream, set.add(request))
     const open = (one: Request) => isUnderWay(one, fact.at)
     const retrying = [...set].filter(open).length
     if (retrying <= 3) continue
-    const active = requests.filter(one => one.sent.upstream === fact.upstream && open(one)).length
+    // A retry is granted when its first try fails, which may be a pause before it is made.
+    const wasOpen = (one: Request) => isUnderWay(one, fact.at, GRANTED_MS)
+    const active = requests.filter(one => one.sent.upstream === fact.upstream && wasOpen(one)).length
     if (retrying > Math.max(3, active / 5))
       report('F36', fact.at, `${fact.upstream} sees ${retrying} retries at a time, of ${active} requests`)
   }
 }
 
-function isUnderWay({ sent, answers, cancelledAt, leftAt }: Request, at: number): boolean {
-  return (
-    sent.at <= at && Math.min(answers[0]?.at ?? Infinity, cancelledAt ?? Infinity, leftAt ?? Infinity) >= at
-  )
+function isUnderWay({ sent, answers, cancelledAt, leftAt }: Request, at: number, lately = 0): boolean {
+  const end = Math.min(answers[0]?.at ?? Infinity, cancelledAt ?? Infinity, leftAt ?? Infinity)
+  return sent.at <= at && end >= at - lately
 }
 
 function describe({ client, id, method, upstream, tool, nonce, at }: Sent): string {

@@ -54,9 +54,9 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     title: 'progress keeps the token of the hop to the server',
-    file: 'src/downstream/modern-server.ts',
-    find: 'retoken(params, token)',
-    replace: 'params',
+    file: 'src/downstream/call-notes.ts',
+    find: 'retoken(bytes, token)',
+    replace: 'bytes',
     breaks: 'P7',
   },
   {

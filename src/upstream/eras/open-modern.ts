@@ -5,6 +5,8 @@ import { ALL_LISTS_CHANGED } from '../missed-changes.js'
 
 const FIRST_RETRY_MS = 1_000
 const LAST_RETRY_MS = 60_000
+/** A server that takes a subscription up says so at once (2026-07-28, subscriptions). */
+const ACKNOWLEDGED_MS = 30_000
 
 /**
  * Keeps one `subscriptions/listen` open for list changes, as long as the connection lives. A server that refuses it is
@@ -25,14 +27,19 @@ export class ListWatch {
     const wanted = this.#wanted()
     if (this.connection.isOver || !wanted) return
     const openedAt = this.clock.now()
-    // What changed while nobody listened is found out by asking.
-    if (this.#wasOpen) this.connection.onListening = () => this.#tellMissed()
-    this.#wasOpen = true
-    this.connection.request({
+    const silence = this.clock.after(ACKNOWLEDGED_MS, () => running.cancel('not taken up'))
+    this.connection.onListening = () => {
+      silence.cancel()
+      // What changed while nobody listened is found out by asking.
+      if (this.#wasOpen) this.#tellMissed()
+      this.#wasOpen = true
+    }
+    const running = this.connection.request({
       method: 'subscriptions/listen',
       params: objectAt(json({ notifications: wanted })),
       context: null,
       settle: outcome => {
+        silence.cancel()
         if (outcome.kind === 'answered' && 'error' in outcome.reply) this.#refusals += 1
         if (outcome.kind === 'rejected') this.#refusals += 1
         if (this.clock.now() - openedAt > LAST_RETRY_MS) this.#retryMs = FIRST_RETRY_MS
