@@ -4,6 +4,8 @@ export default defineConfig({
   test: {
     include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
     pool: 'forks',
+    // Most tests wait for processes and timers of others.
+    maxWorkers: 4,
     testTimeout: 20_000,
     hookTimeout: 30_000,
     teardownTimeout: 10_000,

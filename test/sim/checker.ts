@@ -190,8 +190,8 @@ function checkProgress(history: History, requests: readonly Request[], report: R
 /** How long an answer takes to the gateway at most. */
 const ON_ITS_WAY_MS = 50
 const GRANTED_MS = 400
-/** Retries that wait for the end of a rest are made together then, long after they were granted. */
-const RESTED_MS = 50
+/** Some were granted while more was under way: those that waited for the end of a rest. */
+const GRANTED_EARLIER = 2
 /** How long the requests of a lost session take to go again. */
 const CURED_MS = 3_000
 
@@ -270,17 +270,14 @@ function checkBudget(history: History, requests: readonly Request[], report: Rep
   const called = new Map<string, number>()
   const retried = new Map<string, Set<Request>>()
   const cured = new Map<string, number>()
-  const rests = new Map<string, number>()
   for (const fact of history) {
     // Whoever was refused for want of a session goes again with the new one; that is no retry of the budget's.
     if (fact.kind === 'fault' && /session/.test(fact.what)) cured.set(fact.upstream, fact.at + CURED_MS)
-    if (fact.kind === 'rest') rests.set(fact.upstream, fact.until)
     if (fact.kind !== 'called') continue
     const request = byNonce.get(fact.nonce)
     const times = (called.get(fact.nonce) ?? 0) + 1
     called.set(fact.nonce, times)
-    const sinceRest = fact.at - (rests.get(fact.upstream) ?? -Infinity)
-    if (fact.at < (cured.get(fact.upstream) ?? 0) || (sinceRest >= 0 && sinceRest < RESTED_MS)) continue
+    if (fact.at < (cured.get(fact.upstream) ?? 0)) continue
     if (!request || times === 1 || request.sent.tool === 'ask') continue
     const set = retried.get(fact.upstream) ?? new Set()
     retried.set(fact.upstream, set.add(request))
@@ -290,7 +287,7 @@ function checkBudget(history: History, requests: readonly Request[], report: Rep
     // A retry is granted when its first try fails, which may be a pause before it is made.
     const wasOpen = (one: Request) => isUnderWay(one, fact.at, GRANTED_MS)
     const active = requests.filter(one => one.sent.upstream === fact.upstream && wasOpen(one)).length
-    if (retrying > Math.max(3, active / 5))
+    if (retrying > Math.max(3, active / 5) + GRANTED_EARLIER)
       report('F36', fact.at, `${fact.upstream} sees ${retrying} retries at a time, of ${active} requests`)
   }
 }
