@@ -63,6 +63,7 @@ describe("a server's question", () => {
       eras: ['legacy'],
       script: { tools: [{ name: 'quiz', steps: [{ wait: 'ask' }, { ask: QUESTION }] }] },
       unseen: true,
+      sessions: 1,
     },
     async row => {
       const names = ['first', 'second', 'third']

@@ -46,6 +46,8 @@ export interface RowOptions {
   readonly toxic?: boolean
   /** It is faulty before anything else happens. */
   readonly fromStart?: boolean
+  /** Sessions that the gateway opens for callers who can be asked, and keeps for a while. */
+  readonly sessions?: number
   /** Nothing is wrong that status or log would have to tell. */
   readonly unseen?: boolean | ((variant: Variant) => boolean)
   /** I6: most time from the end of the fault to service for everybody. */
@@ -369,7 +371,8 @@ function holdings({ pid }: TestGateway): Holdings {
 async function leftBehind(row: Row, options: RowOptions, before: Holdings): Promise<readonly string[]> {
   const { gateway, variant } = row
   // Kept-alive sockets to a network server come and go; a child has three pipes, if it was not there before.
-  const room = (variant.transport === 'stdio' ? 1 : 6) + (options.fromStart ? 3 : 0)
+  const room =
+    (variant.transport === 'stdio' ? 1 : 6) + (options.fromStart ? 3 : 0) + (options.sessions ?? 0) * 5
   const children = 1 + (options.processes ?? (variant.transport === 'stdio' ? 1 : 0))
   const look = async (): Promise<string[]> => {
     const now = holdings(gateway)

@@ -7,6 +7,7 @@ import { withFakes } from '../kit/fake-mcp.js'
 import type { TestGateway } from '../kit/gateway.js'
 import { assertNoneLeft } from '../kit/processes.js'
 import { type RawResponse, rawPost } from '../kit/raw-http.js'
+import { freshFolder } from '../kit/run-folder.js'
 import { modern, openSession, rpc } from '../kit/scripted-core.js'
 import { verifies } from '../kit/verifies.js'
 
@@ -33,12 +34,15 @@ describe('a machine without descriptors', () => {
     () =>
       withFakes([OBEDIENT, { transport: 'http', script: { builtins: ['echo'] } }], async (child, remote) => {
         const mark = freshMark()
-        const gateway = await startGateway({
-          mcpServers: {
-            child: { ...marked(child, mark), holdfast: { lazy: true } },
-            remote: { ...remote.entry, holdfast: { lazy: true } },
+        const gateway = await startGateway(
+          {
+            mcpServers: {
+              child: { ...marked(child, mark), holdfast: { lazy: true } },
+              remote: { ...remote.entry, holdfast: { lazy: true } },
+            },
           },
-        })
+          { env: { HOLDFAST_STATE_DIR: freshFolder('state') } },
+        )
         // Enough for the client's own connection and no more.
         const kept = await holdDescriptors(gateway)
         try {
