@@ -57,7 +57,7 @@ export class Shutdown {
     const { parts } = this
     const { clock, runtime } = parts
     const until = clock.now() + parts.timeoutMs
-    this.#closeDoor()
+    void this.#closeDoor()
     await runtime.drained(Math.max(0, parts.timeoutMs - LADDER_MS))
     const stopped = runtime.stop()
     await runtime.drained(ANSWER_MS)
@@ -74,7 +74,7 @@ export class Shutdown {
 
   async #kill(): Promise<void> {
     const { parts } = this
-    this.#closeDoor()
+    void this.#closeDoor()
     parts.runtime.kill()
     await parts.runtime.drained(ANSWER_MS)
     parts.endFaces()

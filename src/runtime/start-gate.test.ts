@@ -57,7 +57,7 @@ function setUp(options: { leftovers?: Promise<void> } = {}) {
 describe('the start of child processes', () => {
   test(`lets ${LIMITS.startingChildren} begin at a time, the others in the order of asking`, async () => {
     const { begun, ends, openMany, turn } = setUp()
-    openMany(LIMITS.startingChildren + 3)
+    void openMany(LIMITS.startingChildren + 3)
     await turn()
     expect(begun).toHaveLength(LIMITS.startingChildren)
     ends.get('s3')?.up()
@@ -68,8 +68,8 @@ describe('the start of child processes', () => {
 
   test('is not held up by servers that hang in theirs', async () => {
     const { time, begun, openMany, open, turn } = setUp()
-    openMany(LIMITS.startingChildren)
-    open('good')
+    void openMany(LIMITS.startingChildren)
+    void open('good')
     await turn()
     expect(begun).not.toContain('good')
     time.advance(START_TURN_MS)
@@ -79,7 +79,7 @@ describe('the start of child processes', () => {
 
   test(`goes up to ${LIMITS.children} in all; who waits for that is named once, and comes when another has ended`, async () => {
     const { begun, full, ends, openMany, turn } = setUp()
-    openMany(LIMITS.children + 2)
+    void openMany(LIMITS.children + 2)
     for (let at = 1; at <= LIMITS.children; at++) {
       await turn()
       ends.get(`s${at}`)?.up()
@@ -88,7 +88,7 @@ describe('the start of child processes', () => {
     expect(begun).toHaveLength(LIMITS.children)
     expect(full).toEqual([`s${LIMITS.children + 1}`, `s${LIMITS.children + 2}`])
     const again = setUp()
-    again.openMany(LIMITS.children + 1)
+    void again.openMany(LIMITS.children + 1)
     for (let at = 1; at < LIMITS.children; at++) {
       await again.turn()
       again.ends.get(`s${at}`)?.up()
@@ -103,10 +103,10 @@ describe('the start of child processes', () => {
 
   test('does not begin for who no longer wants it, queued or not', async () => {
     const { begun, ends, open, openMany, turn } = setUp()
-    openMany(LIMITS.startingChildren)
+    void openMany(LIMITS.startingChildren)
     const control = new AbortController()
     const opening = open('unwanted', 'stdio', control.signal)
-    open('wanted')
+    void open('wanted')
     await turn()
     control.abort(new Error('stopped'))
     await expect(opening).rejects.toThrow('stopped')
@@ -123,8 +123,8 @@ describe('the start of child processes', () => {
         gone = resolve
       }),
     })
-    open('child')
-    open('remote', 'http')
+    void open('child')
+    void open('remote', 'http')
     await turn()
     expect(begun).toEqual(['remote'])
     gone()
