@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { failedWith, lost, OK, SPEC, world } from '../../test/kit/runtime-world.js'
+import { verifies } from '../../test/kit/verifies.js'
 import { GatewayError } from '../model/index.js'
 import type { Connection } from './ports.js'
 
@@ -66,7 +67,7 @@ describe('health checks', () => {
     expect(supervisor.view().health).toBe('healthy')
   })
 
-  test('never overrule a wanted sign-in, and never hammer its server', async () => {
+  verifies(['H95'], 'never overrule a wanted sign-in, and never hammer its server', async () => {
     const { supervisor, clock, behaviour, asked, opened } = world('http', () => OK)
     supervisor.boot()
     await clock.pass(0)

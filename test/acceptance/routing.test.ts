@@ -168,7 +168,7 @@ describe('a call', () => {
   )
 
   verifies(
-    ['B27'],
+    ['B27', 'F70'],
     'brings the result back byte for byte, and the arguments there',
     async () => {
       const raw =

@@ -376,7 +376,7 @@ describe('a server that fails', () => {
   )
 
   verifies(
-    ['J119'],
+    ['J119', 'F36'],
     'with a 5xx on a call is asked once: the outcome is unknown',
     async () => {
       for (const status of [500, 502, 503, 504]) {

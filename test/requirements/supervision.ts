@@ -2,6 +2,7 @@ import type { Requirement } from '../requirements.js'
 
 const DEATH = 'promises P3 and P4: death of a server'
 const HEALTH = 'promise P12: health checks'
+const FAULTS = 'the fault matrix'
 const SLEEP = 'promise P5: servers that sleep'
 const RETRY = 'promise P4: retries'
 
@@ -139,5 +140,47 @@ export const SUPERVISION: readonly Requirement[] = [
     id: 'Q189',
     source: RETRY,
     behaviour: 'Only what was never sent, refused and cured, or harmless is tried again, within one budget.',
+  },
+  {
+    id: 'H94',
+    source: HEALTH,
+    behaviour: 'What an attempt of the past reports changes nothing of a later one.',
+  },
+  {
+    id: 'H95',
+    source: HEALTH,
+    behaviour: 'That a sign-in is wanted outlives checks, calls and time; a person ends it.',
+  },
+  { id: 'K142', source: HEALTH, behaviour: 'A stall of the gateway itself is no verdict about any server.' },
+  {
+    id: 'F36',
+    source: FAULTS,
+    behaviour: 'A 5xx on a call makes its outcome unknown; the call is not repeated.',
+  },
+  {
+    id: 'F37',
+    source: FAULTS,
+    behaviour: 'Retry-After holds for every caller of the server, within bounds.',
+  },
+  { id: 'F56', source: FAULTS, behaviour: 'Deadlines move by the time for which the gateway was stopped.' },
+  {
+    id: 'F68',
+    source: FAULTS,
+    behaviour: 'A hundred calls to a server that sleeps start it once; so many wait, the others are told.',
+  },
+  {
+    id: 'F70',
+    source: FAULTS,
+    behaviour: 'Numbers, lone surrogates and the order of keys pass as they were written.',
+  },
+  {
+    id: 'F71',
+    source: FAULTS,
+    behaviour: 'Whichever one operation of the machine fails, the promises hold.',
+  },
+  {
+    id: 'F72',
+    source: FAULTS,
+    behaviour: 'Seeded random walks of all faults break no promise; a failing seed is printed.',
   },
 ]

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { verifies } from '../kit/verifies.js'
 import { KNOWN_GAPS, PAST_SEEDS } from './known.js'
 import { renderReport } from './render.js'
 import { type Report, type RunOptions, simulate } from './simulation.js'
@@ -57,7 +58,8 @@ describe('the simulator', () => {
 })
 
 describe('the gateway on a virtual machine', () => {
-  test(
+  verifies(
+    ['F72'],
     `keeps its promises through ${SEEDS} random walks`,
     async () => {
       expect(await brokenOf(Array.from({ length: SEEDS }, (_, index) => index + 1))).toEqual([])
@@ -73,7 +75,8 @@ describe('the gateway on a virtual machine', () => {
     MINUTES,
   )
 
-  test(
+  verifies(
+    ['F71'],
     'keeps them whichever one operation of the machine fails',
     async () => {
       const broken: string[] = []

@@ -102,7 +102,7 @@ describe('an upstream', () => {
     expect(drive(...failing, [POLICY.demandAfterMs, { kind: 'demanded' }]).kind).toBe('starting')
   })
 
-  test('hears nothing from attempts of the past', () => {
+  verifies(['H94'], 'hears nothing from attempts of the past', () => {
     const ready = drive([0, { kind: 'boot' }], [1, { kind: 'opened', epoch: 1 }]).current
     for (const event of [
       { kind: 'closed', epoch: 0, fault: OUTAGE },

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { type Answer, failedWith, lost, OK, SPEC, world } from '../../../test/kit/runtime-world.js'
+import { verifies } from '../../../test/kit/verifies.js'
 import { type Call, GatewayError, LIMITS, type Outcome, type UpstreamSpec } from '../../model/index.js'
 import { objectAt } from '../../wire/index.js'
 import { Dispatch } from './dispatch.js'
@@ -195,7 +196,7 @@ describe('a server that asks to be left alone', () => {
     }),
   })
 
-  test('is left alone by everybody, and asked again then', async () => {
+  verifies(['F37'], 'is left alone by everybody, and asked again then', async () => {
     const { send, clock, calls } = await started([throttled(2_000)])
     const first = send(callOf('tools/call'))
     await clock.pass(100)
@@ -249,7 +250,7 @@ describe('a server that is not there yet', () => {
     }
   })
 
-  test('is waited for by so many calls (LIMITS.waitersPerUpstream), woken once', async () => {
+  verifies(['F68'], 'is waited for by so many calls (LIMITS.waitersPerUpstream), woken once', async () => {
     const { send, clock, behaviour, supervisor, opened } = scripted([], { lazy: true }, 'stdio')
     const gates: ((value: null) => void)[] = []
     behaviour.opening = () => new Promise<null>(resolve => gates.push(resolve))
