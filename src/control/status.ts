@@ -64,6 +64,13 @@ export interface GatewayStatus {
     readonly startedAt: string
     readonly url: string | null
     readonly draining: boolean
+    /** How loaded it is: level 0 (not) to 3, shares of the heap and of the descriptors, delay of the event loop. */
+    readonly load?: {
+      readonly level: number
+      readonly heap: number
+      readonly loopDelayMs: number
+      readonly fds: number | null
+    }
     readonly config: {
       readonly path: string | null
       readonly loadedAt: string

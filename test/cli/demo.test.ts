@@ -59,7 +59,7 @@ describe('the first list after the process started', () => {
       const missing = _meta?.['dev.holdfast/unavailable'] as { upstream: string }[]
       expect(missing.map(entry => entry.upstream)).toEqual(['hung', 'silent', 'refused', 'crashing'])
       // A second on an idle machine; the tests share two cores with others.
-      expect(firstMs).toBeLessThan(2_000)
+      expect(firstMs).toBeLessThan(5_000)
       const plain = await startGateway({ mcpServers: good })
       const other = await connectV1Http(plain.url)
       await plain.settled()
