@@ -3,7 +3,7 @@ import { type App, createApp } from './app.js'
 import { type ConfigReading, loadConfig, readConfigObject, renderFaults } from './config/index.js'
 import type { GatewayStatus, Transition, UpstreamStatus } from './control/index.js'
 import { holdProcess } from './hold.js'
-import { type Bytes, type Call, GatewayError, type Outcome, type Scope } from './model/index.js'
+import { type Bytes, type Call, EMPTY_OBJECT, GatewayError, type Outcome, type Scope } from './model/index.js'
 import type { Log } from './observe/index.js'
 import type { UpstreamActions } from './runtime/ports.js'
 import type { TestReport } from './runtime/test-report.js'
@@ -122,7 +122,6 @@ function refuseUnusable(reading: ConfigReading, path: string): void {
 }
 
 const ALL: Scope = { kind: 'all' }
-const NO_CAPABILITIES: Bytes = Buffer.from('{}')
 
 class LibraryGateway implements Gateway {
   readonly #app: App
@@ -275,7 +274,7 @@ class LibraryGateway implements Gateway {
         principal: 'local',
         scope: ALL,
         era: 'legacy',
-        capabilities: NO_CAPABILITIES,
+        capabilities: EMPTY_OBJECT,
         ...(onProgress ? { onProgress: (bytes: Bytes) => onProgress(parse(bytes) as never) } : {}),
       },
     }

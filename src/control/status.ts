@@ -2,6 +2,7 @@ import { isServing } from '../core/health/index.js'
 import {
   type BreakerState,
   type Health,
+  itemsIn,
   KINDS,
   type Kind,
   type LastError,
@@ -139,8 +140,7 @@ function describeCatalog(view: UpstreamView, merged: MergedCatalog): UpstreamSta
 }
 
 function count(view: UpstreamView, kind: Kind): number {
-  const catalog = view.catalog[kind]
-  return 'items' in catalog ? catalog.items.length : 0
+  return itemsIn(view.catalog[kind]).length
 }
 
 function failedKinds(view: UpstreamView): Record<string, string> {

@@ -2,6 +2,7 @@ import {
   type Bytes,
   type Call,
   type CallContext,
+  EMPTY_OBJECT,
   type GatewayError,
   type Kind,
   LEGACY_VERSIONS,
@@ -32,7 +33,6 @@ import { cursorOf, encodeList, listedKind } from './lists.js'
 import type { Pace } from './pace.js'
 import type { AnswerSink } from './sink.js'
 
-const EMPTY_RESULT = Buffer.from('{}')
 const LOG_LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency']
 
 /** Offered in no handshake; passed on to a server, they would change what its other clients share. */
@@ -68,7 +68,7 @@ export function beginSession(
     scope,
     principal,
     version,
-    object('capabilities') ?? EMPTY_RESULT,
+    object('capabilities') ?? EMPTY_OBJECT,
     object('clientInfo'),
     clock,
   )
@@ -124,7 +124,7 @@ export class LegacyServer {
     if (kind) return this.#list(kind, session, envelope, answer, dropped)
     switch (method) {
       case 'ping':
-        return answer({ result: EMPTY_RESULT })
+        return answer({ result: EMPTY_OBJECT })
       case 'initialize':
         return answer({ error: rpcError(-32600, 'This session is initialized already.') })
       case 'logging/setLevel':
@@ -231,5 +231,5 @@ function setLogLevel(session: LegacySession, { params, bytes }: Envelope): Final
     return { error: rpcError(-32602, `params.level must be one of ${LOG_LEVELS.join(', ')}.`) }
   }
   session.logLevel = level
-  return { result: EMPTY_RESULT }
+  return { result: EMPTY_OBJECT }
 }

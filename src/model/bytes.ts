@@ -1,6 +1,9 @@
 /** Raw UTF-8 JSON text. Payloads travel as bytes so that numbers, key order and unknown fields survive. */
 export type Bytes = Uint8Array
 
+/** `{}`: no params, no capabilities, an empty result. */
+export const EMPTY_OBJECT: Bytes = Buffer.from('{}')
+
 /** A half-open byte range `[start, end)` of some buffer that its owner names. */
 export interface Span {
   readonly start: number

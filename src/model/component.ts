@@ -43,6 +43,11 @@ export type KindCatalog =
   | { readonly state: 'live' | 'stale'; readonly items: readonly Component[]; readonly fetchedAt: number }
   | { readonly state: 'failed'; readonly reason: string; readonly items: readonly Component[] }
 
+/** What is known to be offered, be it old. */
+export function itemsIn(catalog: KindCatalog): readonly Component[] {
+  return 'items' in catalog ? catalog.items : []
+}
+
 export type UpstreamCatalog = Readonly<Record<Kind, KindCatalog>>
 
 export const EMPTY_CATALOG: UpstreamCatalog = {

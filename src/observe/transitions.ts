@@ -1,4 +1,4 @@
-import { KINDS, type Shadowed, type Snapshot, type UpstreamView } from '../model/index.js'
+import { itemsIn, KINDS, type Shadowed, type Snapshot, type UpstreamView } from '../model/index.js'
 import type { Log } from './log.js'
 
 /** One log line per change of an upstream's state or cause, not one per request or per try. */
@@ -58,8 +58,8 @@ const AGAIN = 'starting again after: '
 
 function readyMessage(view: UpstreamView): string {
   const counts = KINDS.flatMap(kind => {
-    const catalog = view.catalog[kind]
-    return 'items' in catalog && catalog.items.length > 0 ? [`${catalog.items.length} ${kind}`] : []
+    const { length } = itemsIn(view.catalog[kind])
+    return length > 0 ? [`${length} ${kind}`] : []
   })
   return ['ready', ...counts].join(', ')
 }

@@ -1,9 +1,7 @@
-import { allows } from '../core/catalog/index.js'
 import {
-  type Component,
-  type ComponentFilter,
   EMPTY_CATALOG,
   type GatewayError,
+  itemsIn,
   KINDS,
   type Kind,
   type KindCatalog,
@@ -12,15 +10,8 @@ import {
 } from '../model/index.js'
 import { asGatewayError, reasonOf } from './failures.js'
 import { type FetchedList, fetchList } from './fetch-lists.js'
+import { allowedOf, offers } from './offering.js'
 import type { Clock, Connection, Timer } from './ports.js'
-
-/** Server capability that a kind needs. */
-const CAPABILITY: Readonly<Record<Kind, string>> = {
-  tools: 'tools',
-  prompts: 'prompts',
-  resources: 'resources',
-  resourceTemplates: 'resources',
-}
 
 const KINDS_OF_NOTIFICATION: Readonly<Record<string, readonly Kind[]>> = {
   'notifications/tools/list_changed': ['tools'],
@@ -145,7 +136,7 @@ export class CatalogKeeper {
       this.#publish(kind, { state: 'absent' })
       return
     }
-    const items = fetched.items.filter(item => allows(filterOf(this.spec, kind), item.key))
+    const items = allowedOf(this.spec, kind, fetched.items)
     this.#publish(kind, { state: 'live', items, fetchedAt: this.clock.wallTime() })
   }
 
@@ -156,7 +147,7 @@ export class CatalogKeeper {
     const before = this.current[kind]
     if (before.state !== 'failed' || before.reason !== reason) {
       this.events.warning(reason)
-      this.#publish(kind, { state: 'failed', reason, items: itemsOf(before) })
+      this.#publish(kind, { state: 'failed', reason, items: itemsIn(before) })
     }
   }
 
@@ -176,17 +167,4 @@ export class CatalogKeeper {
 
 function freshKinds(): Map<Kind, KindState> {
   return new Map(KINDS.map(kind => [kind, { fetching: false, dirty: false, timer: null, dueAt: 0 }]))
-}
-
-function offers(connection: Connection, kind: Kind): boolean {
-  return connection.capabilities[CAPABILITY[kind]] !== undefined
-}
-
-function filterOf(spec: UpstreamSpec, kind: Kind): ComponentFilter {
-  if (kind === 'tools') return spec.tools
-  return kind === 'prompts' ? spec.prompts : spec.resources
-}
-
-function itemsOf(catalog: KindCatalog): readonly Component[] {
-  return 'items' in catalog ? catalog.items : []
 }

@@ -1,4 +1,4 @@
-import type { Bytes, CallContext, GatewayError } from '../model/index.js'
+import { type Bytes, type CallContext, EMPTY_OBJECT, type GatewayError } from '../model/index.js'
 import { editObject, member, objectAt } from '../wire/index.js'
 import type { Clock, Connection, ConnectionEvents, Connector, Timer } from './ports.js'
 
@@ -108,6 +108,6 @@ function askableOf(capabilities: Bytes): Bytes {
   const dropped = declared.members.filter(({ key }) => !ASKABLE.includes(key))
   const edits = new Map<string, Bytes | null>(dropped.map(({ key }) => [key, null]))
   // Changed roots are not told to servers.
-  if (member(declared, 'roots')) edits.set('roots', Buffer.from('{}'))
+  if (member(declared, 'roots')) edits.set('roots', EMPTY_OBJECT)
   return editObject(declared, edits)
 }

@@ -1,4 +1,4 @@
-import { missingFor, scopeToServer } from '../core/catalog/index.js'
+import { EMPTY_MERGED, missingFor, scopeToServer } from '../core/catalog/index.js'
 import {
   type Bytes,
   type CatalogEntry,
@@ -148,15 +148,9 @@ function inScope(scope: Scope, name: string): boolean {
   return scope.kind === 'all' || scope.name === name
 }
 
-const NOTHING: MergedCatalog = {
-  listed: { tools: [], resources: [], resourceTemplates: [], prompts: [] },
-  byKey: { tools: new Map(), resources: new Map(), resourceTemplates: new Map(), prompts: new Map() },
-  shadowed: [],
-}
-
 /** The part of the catalog that a scope sees. */
 export function catalogOf(snapshot: Snapshot, scope: Scope): MergedCatalog {
   if (scope.kind === 'all') return snapshot.catalog
   const view = snapshot.upstreams.get(scope.name)
-  return view ? scopeToServer(view) : NOTHING
+  return view ? scopeToServer(view) : EMPTY_MERGED
 }

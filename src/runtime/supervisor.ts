@@ -7,9 +7,9 @@ import {
   type SuperviseState,
 } from '../core/supervise/index.js'
 import {
-  type Bytes,
   type CallContext,
   EMPTY_CATALOG,
+  EMPTY_OBJECT,
   GatewayError,
   type LastError,
   type Outcome,
@@ -26,8 +26,6 @@ import { Lifecycle } from './lifecycle.js'
 import type { Connection, ConnectionEvents, Connector, Host, UpstreamActions } from './ports.js'
 import type { Store } from './store.js'
 import { faultOf, viewOf } from './supervised-view.js'
-
-const NO_CAPABILITIES: Bytes = Buffer.from('{}')
 
 export interface SupervisorEvents {
   stderr(upstream: string, line: string): void
@@ -218,7 +216,7 @@ export class Supervisor implements UpstreamActions {
       // A later turn: the state `starting` is committed before the first effect is seen.
       await closed
       if (opening.signal.aborted) return
-      const connection = await this.connector.open(this.#listen(epoch), opening.signal, NO_CAPABILITIES)
+      const connection = await this.connector.open(this.#listen(epoch), opening.signal, EMPTY_OBJECT)
       if (opening.signal.aborted) {
         await connection.close()
         return

@@ -1,6 +1,5 @@
-import { allows } from '../core/catalog/index.js'
 import {
-  type Bytes,
+  EMPTY_OBJECT,
   GatewayError,
   KINDS,
   type Kind,
@@ -11,6 +10,7 @@ import {
 } from '../model/index.js'
 import { asGatewayError, reasonOf } from './failures.js'
 import { fetchList } from './fetch-lists.js'
+import { allowedOf, offers } from './offering.js'
 import type { Clock, Connection, Connector, ConnectorFactory } from './ports.js'
 import {
   blankReport,
@@ -44,7 +44,6 @@ const MAX_ATTEMPTS = 10
 const FIRST_PAUSE_MS = 500
 /** Of a try's time, what the socket or the process may take: a host that swallows packets is then told as such. */
 const CONNECT_SHARE = 0.8
-const NO_CAPABILITIES: Bytes = Buffer.from('{}')
 
 interface Run {
   readonly report: Promise<TestReport>
@@ -157,7 +156,7 @@ export class Tester {
     const elapsed = () => Math.round(clock.now() - startedAt)
     let connection: Connection | null = null
     try {
-      connection = await connector.open(SILENT, signal, NO_CAPABILITIES)
+      connection = await connector.open(SILENT, signal, EMPTY_OBJECT)
       this.#live.add(connection)
       const lists = countLists(connection, clock, spec, Math.max(1, timeoutMs - elapsed()))
       const { counts, failed } = await orAborted(lists, signal)
@@ -229,10 +228,9 @@ async function countLists(
   const counts: Record<Kind, number> = { tools: 0, resources: 0, resourceTemplates: 0, prompts: 0 }
   const failed: Partial<Record<Kind, string>> = {}
   const count = async (kind: Kind) => {
-    const { capability, filter } = LISTS[kind]
-    if (connection.capabilities[capability] === undefined) return
+    if (!offers(connection, kind)) return
     const { items } = await fetchList({ connection, clock, timeouts, upstream: spec.name }, kind)
-    counts[kind] = items.filter(item => allows(spec[filter], item.key)).length
+    counts[kind] = allowedOf(spec, kind, items).length
   }
   const others = KINDS.filter(kind => kind !== 'tools').map(kind =>
     count(kind).catch(thrown => {
@@ -243,13 +241,6 @@ async function countLists(
   await Promise.all(others)
   return { counts, failed }
 }
-
-const LISTS = {
-  tools: { capability: 'tools', filter: 'tools' },
-  resources: { capability: 'resources', filter: 'resources' },
-  resourceTemplates: { capability: 'resources', filter: 'resources' },
-  prompts: { capability: 'prompts', filter: 'prompts' },
-} as const satisfies Record<Kind, unknown>
 
 function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {

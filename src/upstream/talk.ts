@@ -1,5 +1,5 @@
 import type { IdRing } from '../core/tables/index.js'
-import type { Ask, Bytes, Era } from '../model/index.js'
+import { type Ask, type Bytes, EMPTY_OBJECT, type Era } from '../model/index.js'
 import type { Clock, UpstreamRequest } from '../runtime/ports.js'
 import {
   type Envelope,
@@ -70,7 +70,7 @@ export class ServerTalk {
     if (room.era === 'modern') {
       return room.violation(`a request from the server (${method}), which its era does not have`)
     }
-    if (method === 'ping') return room.notify(resultMessage(id, NO_PARAMS))
+    if (method === 'ping') return room.notify(resultMessage(id, EMPTY_OBJECT))
     const owner = this.#owner(source, request => request.context?.onAsk !== undefined)
     const onAsk = owner?.request.context?.onAsk
     if (!owner || !onAsk) return room.notify(errorMessage(id, notServed(method ?? '')))
@@ -136,8 +136,6 @@ export class ServerTalk {
     return only
   }
 }
-
-const NO_PARAMS: Bytes = Buffer.from('{}')
 
 function notServed(method: string): Bytes {
   return json({

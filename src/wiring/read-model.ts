@@ -6,6 +6,7 @@ import {
   TransitionFeed,
   type UpstreamStatus,
 } from '../control/index.js'
+import { EMPTY_MERGED } from '../core/catalog/index.js'
 import type { MergedCatalog, UpstreamView } from '../model/index.js'
 import type { TransitionLog } from '../observe/index.js'
 import type { Runtime } from '../runtime/gateway.js'
@@ -30,19 +31,14 @@ export function watchTransitions(runtime: Runtime, host: Host, transitions: Tran
 }
 
 /** Which names are shadowed is found by merging all lists; no transition tells of it, so they are not merged for one. */
-const UNMERGED: MergedCatalog = {
-  listed: { tools: [], resources: [], resourceTemplates: [], prompts: [] },
-  byKey: { tools: new Map(), resources: new Map(), resourceTemplates: new Map(), prompts: new Map() },
-  shadowed: [],
-}
-
 export function feedTransitions(runtime: Runtime, host: Host): TransitionFeed {
   const feed = new TransitionFeed(host.clock)
-  for (const view of runtime.snapshot.upstreams.values()) feed.prime(describe(runtime, host, view, UNMERGED))
+  for (const view of runtime.snapshot.upstreams.values())
+    feed.prime(describe(runtime, host, view, EMPTY_MERGED))
   runtime.store.onCommit(({ upstreams }, { upstreams: before }) => {
     for (const name of before.keys()) if (!upstreams.has(name)) feed.forget(name)
     for (const [name, view] of upstreams)
-      if (view !== before.get(name)) feed.observe(describe(runtime, host, view, UNMERGED))
+      if (view !== before.get(name)) feed.observe(describe(runtime, host, view, EMPTY_MERGED))
   })
   return feed
 }

@@ -1,6 +1,7 @@
 import {
   type CatalogEntry,
   type Component,
+  itemsIn,
   KINDS,
   type Kind,
   type MergedCatalog,
@@ -31,6 +32,9 @@ export function mergeCatalogs(views: Iterable<UpstreamView>): MergedCatalog {
   }
   return freeze({ listed, byKey, shadowed })
 }
+
+/** Of no server at all. */
+export const EMPTY_MERGED: MergedCatalog = mergeCatalogs([])
 
 function freeze(merged: MergedCatalog): MergedCatalog {
   for (const part of Object.values(merged)) Object.freeze(part)
@@ -89,8 +93,7 @@ function qualify(loser: CatalogEntry, owned: Map<string, CatalogEntry>): Shadowe
 
 /** Components of one kind that a server is known to offer. */
 export function itemsOf(view: UpstreamView, kind: Kind): readonly Component[] {
-  const catalog = view.catalog[kind]
-  return 'items' in catalog ? catalog.items : []
+  return itemsIn(view.catalog[kind])
 }
 
 const scoped = new WeakMap<UpstreamView['catalog'], { name: string; merged: MergedCatalog }>()

@@ -1,4 +1,4 @@
-import type { Kind, Scope, Snapshot, UpstreamView } from '../../model/index.js'
+import { itemsIn, type Kind, type Scope, type Snapshot, type UpstreamView } from '../../model/index.js'
 import { isServing } from '../health/index.js'
 
 /** A server whose part of a list is missing, old, or could not be had. */
@@ -25,7 +25,7 @@ function judge(view: UpstreamView, kind: Kind): Missing | null {
   if (view.state === 'disabled') return null
   const catalog = view.catalog[kind]
   if (catalog.state === 'absent') return null
-  const listed = 'items' in catalog && catalog.items.length > 0 && view.unavailable !== 'hide'
+  const listed = itemsIn(catalog).length > 0 && view.unavailable !== 'hide'
   if (isServing(view)) {
     if (catalog.state === 'failed') return { view, kind, stale: catalog.items.length > 0 }
     return catalog.state === 'unknown' ? { view, stale: false } : null

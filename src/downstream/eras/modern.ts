@@ -1,4 +1,4 @@
-import type { Bytes, Call, GatewayError, Outcome } from '../../model/index.js'
+import { type Bytes, type Call, EMPTY_OBJECT, type GatewayError, type Outcome } from '../../model/index.js'
 import type { Offer } from '../../runtime/ports.js'
 import { asBuffer, editObject, json, member, objectAt, parseAt, stringAt, typeAt } from '../../wire/index.js'
 import { encodeFailure, type Final, rpcError } from '../failures.js'
@@ -73,15 +73,13 @@ function stampedMeta(
 ): Bytes {
   const ours = json({ name: info.name, title: info.title, version: info.version })
   const meta = objectAt(
-    span && typeAt(bytes, span) === 'object' ? bytes.subarray(span.start, span.end) : EMPTY,
+    span && typeAt(bytes, span) === 'object' ? bytes.subarray(span.start, span.end) : EMPTY_OBJECT,
   )
   const theirs = member(meta, SERVER_INFO)
   const append: [string, Bytes][] = [[SERVER_INFO, ours]]
   if (theirs) append.push(['dev.holdfast/server', Buffer.from(meta.bytes.subarray(theirs.start, theirs.end))])
   return editObject(meta, undefined, append)
 }
-
-const EMPTY = Buffer.from('{}')
 
 export function isObject(bytes: Bytes): boolean {
   let at = 0
@@ -136,7 +134,7 @@ export function aboutUri(error: Bytes, code: number, uri: string): Bytes {
   const object = objectAt(error)
   const data = member(object, 'data')
   const known = objectAt(
-    data && typeAt(error, data) === 'object' ? error.subarray(data.start, data.end) : EMPTY,
+    data && typeAt(error, data) === 'object' ? error.subarray(data.start, data.end) : EMPTY_OBJECT,
   )
   const about = editObject(known, undefined, [['uri', json(uri)]])
   return editObject(object, new Map([['code', Buffer.from(String(code))]]), [['data', about]])

@@ -1,14 +1,7 @@
 import { isServing } from '../../core/health/index.js'
 import { decideRetry, type Safety } from '../../core/retry/index.js'
 import type { Target } from '../../core/route/index.js'
-import {
-  type Call,
-  type CatalogEntry,
-  GatewayError,
-  isGatewayError,
-  LIMITS,
-  type Outcome,
-} from '../../model/index.js'
+import { type Call, type CatalogEntry, GatewayError, LIMITS, type Outcome } from '../../model/index.js'
 import { busy, throttled, unavailable } from '../failures.js'
 import type { Clock, Connection, Host, RunningCall, Timer } from '../ports.js'
 import type { Store } from '../store.js'
@@ -327,7 +320,6 @@ function cureOf(error: GatewayError): 'none' | 'new-session' | 'later' {
 
 /** What a second try can hardly change. */
 function isTransient(error: GatewayError): boolean {
-  if (!isGatewayError(error)) return false
   return (
     error.code !== 'MISCONFIGURED' && error.code !== 'SIGN_IN_REQUIRED' && error.code !== 'UPSTREAM_REMOVED'
   )

@@ -1,4 +1,4 @@
-import type { Bytes, ObjectSlice } from '../../model/index.js'
+import { type Bytes, EMPTY_OBJECT, type ObjectSlice } from '../../model/index.js'
 import { editObject, member, objectAt, typeAt } from '../../wire/index.js'
 
 /** Keys that speak of one hop only; each hop makes its own. */
@@ -39,7 +39,7 @@ export function paramsForHop(
   return editObject(params, edits)
 }
 
-const EMPTY: ObjectSlice = objectAt(Buffer.from('{}'))
+const EMPTY: ObjectSlice = objectAt(EMPTY_OBJECT)
 
 function metaFor(meta: ObjectSlice, added: ReadonlyArray<readonly [string, Bytes]>): Buffer {
   const removed = new Map<string, null>()

@@ -1,4 +1,10 @@
-import type { Bytes, CallContext, HeaderParam, ObjectSlice } from '../../model/index.js'
+import {
+  type Bytes,
+  type CallContext,
+  EMPTY_OBJECT,
+  type HeaderParam,
+  type ObjectSlice,
+} from '../../model/index.js'
 import type { UpstreamRequest } from '../../runtime/ports.js'
 import {
   editObject,
@@ -15,7 +21,6 @@ import type { EraCodec } from './era.js'
 import { paramsForHop } from './meta.js'
 
 const KEY = 'io.modelcontextprotocol/'
-const NO_CAPABILITIES: Bytes = Buffer.from('{}')
 
 /**
  * 2026-07-28 and later: everything a server must know of the caller travels with each request; over HTTP parts of it
@@ -52,9 +57,9 @@ export function modernCodec(options: {
 
 /** Never more than can be relayed: a modern client answers by retrying, a legacy one only over its live channel. */
 function capabilitiesOf(context: CallContext | null): Bytes {
-  if (!context) return NO_CAPABILITIES
+  if (!context) return EMPTY_OBJECT
   if (context.era === 'modern') return context.capabilities
-  if (!context.onAsk) return NO_CAPABILITIES
+  if (!context.onAsk) return EMPTY_OBJECT
   return relayable(objectAt(context.capabilities))
 }
 
@@ -62,7 +67,7 @@ function capabilitiesOf(context: CallContext | null): Bytes {
 function relayable(declared: ObjectSlice): Bytes {
   const edits = new Map<string, Bytes | null>([['tasks', null]])
   const roots = member(declared, 'roots')
-  if (roots) edits.set('roots', NO_CAPABILITIES)
+  if (roots) edits.set('roots', EMPTY_OBJECT)
   return editObject(declared, edits)
 }
 
