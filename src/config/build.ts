@@ -5,6 +5,8 @@ import type { ReadingContext } from './read.js'
 import type { HoldfastOptions, ServerEntry, ServerOptions } from './schema.js'
 import { httpSpec, type Report, stdioSpec, URL_KEYS } from './transports.js'
 
+const DEFAULT_CACHE_TTL_MS = 300_000
+
 /** Programs that download before they start: their first start may take minutes. */
 const LAUNCHERS = new Set([
   'npx',
@@ -46,6 +48,7 @@ export function buildSpec(
     era: options.era ?? 'auto',
     timeouts: timeoutsFrom(options, holdfast, transport),
     supervision: supervisionFrom(options, holdfast, transport),
+    cacheTtlMs: parseDuration(options.cacheTtl ?? holdfast.defaults?.cacheTtl) ?? DEFAULT_CACHE_TTL_MS,
     unavailable: options.unavailable ?? holdfast.defaults?.unavailable ?? 'keep',
     tools: options.tools ?? {},
     resources: options.resources ?? {},

@@ -306,6 +306,7 @@ const SERVER_OPTIONS: Record<
   idempotent: [['get_*'], spec => spec.supervision.idempotent, ['get_*']],
   idleStop: ['1m', spec => spec.supervision.idleStopMs, 60_000],
   wake: [true, spec => [spec.supervision.wake, spec.lazy, spec.supervision.idleStopMs], [true, true, 60_000]],
+  cacheTtl: ['60s', spec => spec.cacheTtlMs, 60_000],
   unavailable: ['hide', spec => spec.unavailable, 'hide'],
   tools: [{ deny: ['x*'] }, spec => spec.tools, { deny: ['x*'] }],
   resources: [{ allow: ['y'] }, spec => spec.resources, { allow: ['y'] }],

@@ -275,13 +275,12 @@ test('every nested option has a row here and an effect', () => {
 })
 
 test('an option that this version lacks is refused at the place where the design has it', () => {
-  const server = 'isolation cacheTtl exclusive pin'.split(' ')
+  const server = 'isolation exclusive pin'.split(' ')
   const readings = [
     ...server.map(key => ours({ [key]: 1 })),
     ours({ tools: { rename: {} } }),
     ours({ prompts: { describe: {} } }),
     gateway({ profiles: {} }),
-    gateway({ defaults: { cacheTtl: '5s' } }),
     gateway({ auth: { mode: 'jwt' } }),
   ]
   for (const { faults } of readings)

@@ -47,6 +47,15 @@ const unavailable = z
   .describe('Whether a server that is down stays listed with what it last offered. Default keep.')
 const lazy = z.boolean().optional().describe('Start at first use instead of at boot. Default false.')
 
+const CACHE_RULE = `${DURATION_RULE}; or 0`
+const cacheTtl = z
+  .union([z.string().regex(DURATION_FORM), z.number()], { error: CACHE_RULE })
+  .refine(value => parseDuration(value) === 0 || isUsableDuration(value), { error: CACHE_RULE })
+  .optional()
+  .describe(
+    'How long its lists are served without asking it again; the server may ask for less. 0 = each list asks. Default 300s.',
+  )
+
 const count = z.int().min(1)
 const health = z
   .strictObject({
@@ -107,6 +116,7 @@ export const serverOptions = z.strictObject({
     .describe(
       'A remote that sleeps when unused: only a call wakes it, never a check; implies lazy. Default false.',
     ),
+  cacheTtl,
   unavailable,
   tools: filter.optional(),
   resources: filter.optional(),
@@ -154,7 +164,7 @@ export const holdfastSchema = z.strictObject({
     .describe('Further values of the Origin header that are accepted.'),
   shutdownTimeout: duration.optional().describe('Most time that a stop may take. Default 30s.'),
   defaults: z
-    .strictObject({ ...timeouts, ...supervision, unavailable, lazy })
+    .strictObject({ ...timeouts, ...supervision, cacheTtl, unavailable, lazy })
     .optional()
     .describe('Used for every server that does not say otherwise.'),
 })
@@ -166,7 +176,6 @@ export type HoldfastOptions = z.infer<typeof holdfastSchema>
 /** Options that the design names and that this version does not have: accepting one would be a lie. */
 export const NOT_YET: ReadonlySet<string> = new Set([
   'isolation',
-  'cacheTtl',
   'exclusive',
   'pin',
   'profiles',

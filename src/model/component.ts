@@ -40,13 +40,30 @@ export interface HeaderParam {
 export type KindCatalog =
   | { readonly state: 'unknown' }
   | { readonly state: 'absent' }
-  | { readonly state: 'live' | 'stale'; readonly items: readonly Component[]; readonly fetchedAt: number }
+  | FetchedKind
   | { readonly state: 'failed'; readonly reason: string; readonly items: readonly Component[] }
+
+/** `stale`: it was had over a connection that is no more. */
+export interface FetchedKind {
+  readonly state: 'live' | 'stale'
+  readonly items: readonly Component[]
+  /** Wall-clock ms. */
+  readonly fetchedAt: number
+  /** Monotonic ms from which on it counts as old. Absent = it does already. */
+  readonly freshUntil?: number
+  /** `public`: the server says that everybody may see it. Absent = it says nothing. */
+  readonly cacheScope?: CacheScope
+}
+
+/** Who may be shown what is cached (2026-07-28, caching). */
+export type CacheScope = 'public' | 'private'
 
 /** What is known to be offered, be it old. */
 export function itemsIn(catalog: KindCatalog): readonly Component[] {
-  return 'items' in catalog ? catalog.items : []
+  return 'items' in catalog ? catalog.items : NONE
 }
+
+const NONE: readonly Component[] = Object.freeze([])
 
 export type UpstreamCatalog = Readonly<Record<Kind, KindCatalog>>
 

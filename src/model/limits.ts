@@ -23,6 +23,12 @@ export const LIMITS = {
   listPages: 100,
   /** Sum of the bytes of one list of one upstream. */
   listBytes: 8 * 1024 * 1024,
+  /** Shortest time for which a list is served without asking again, whatever its server says. */
+  listTtlMinMs: 5_000,
+  /** Milliseconds for which what a server that is down offered stays listed. */
+  staleMs: 24 * 60 * 60_000,
+  /** Milliseconds that a list waits for a server whose lists are not cached. */
+  uncachedListMs: 2_000,
   /** Components in one page of our own lists. */
   pageSize: 1_000,
   /** Longest public tool or prompt name that common clients take. */

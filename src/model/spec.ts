@@ -11,6 +11,8 @@ export interface UpstreamSpec {
   readonly era: string
   readonly timeouts: Timeouts
   readonly supervision: Supervision
+  /** Milliseconds for which its lists are served without asking again; 0 = each list asks. */
+  readonly cacheTtlMs: number
   readonly unavailable: 'keep' | 'hide'
   readonly tools: ComponentFilter
   readonly resources: ComponentFilter

@@ -1,3 +1,4 @@
+import { sameComponents } from '../core/catalog/index.js'
 import {
   EMPTY_CATALOG,
   type GatewayError,
@@ -5,31 +6,20 @@ import {
   KINDS,
   type Kind,
   type KindCatalog,
+  LIMITS,
   type UpstreamCatalog,
   type UpstreamSpec,
 } from '../model/index.js'
-import { asGatewayError, reasonOf } from './failures.js'
-import { type FetchedList, fetchList } from './fetch-lists.js'
-import { allowedOf, offers } from './offering.js'
-import type { Clock, Connection, Timer } from './ports.js'
+import { reasonOf } from './failures.js'
+import type { FetchedList } from './fetch-lists.js'
+import { ListKeeper } from './list-keeper.js'
+import { allowedOf } from './offering.js'
+import type { Connection, Host, Timer } from './ports.js'
 
 const KINDS_OF_NOTIFICATION: Readonly<Record<string, readonly Kind[]>> = {
   'notifications/tools/list_changed': ['tools'],
   'notifications/prompts/list_changed': ['prompts'],
   'notifications/resources/list_changed': ['resources', 'resourceTemplates'],
-}
-
-/** After a change is announced, further announcements within this time cost no further fetch. */
-const COALESCE_MS = 100
-const RETRY_MS = 5_000
-
-interface KindState {
-  fetching: boolean
-  /** Announced while a fetch was under way: its result may already be old. */
-  dirty: boolean
-  timer: Timer | null
-  /** When the timer fires. */
-  dueAt: number
 }
 
 export interface CatalogEvents {
@@ -39,132 +29,141 @@ export interface CatalogEvents {
   refused(error: GatewayError): void
   /** Milliseconds for which the server wants to be left alone. */
   restMs(): number
+  /** Without a connection because nobody needs it, which is no outage. */
+  asleep(): boolean
 }
 
-/** Keeps what one upstream offers: fetched after each handshake and when the server says that it changed. */
+/** Keeps what one upstream offers, kind by kind: one that fails leaves the others. */
 export class CatalogKeeper {
-  current: UpstreamCatalog = EMPTY_CATALOG
+  #current: UpstreamCatalog = EMPTY_CATALOG
   #connection: Connection | null = null
-  /** Made anew for each connection, so that a fetch on the last one cannot hold up the next. */
-  #kinds = freshKinds()
+  #forgetting: Timer | null = null
+  readonly #lists: Readonly<Record<Kind, ListKeeper>>
 
   constructor(
     private readonly spec: UpstreamSpec,
-    private readonly clock: Clock,
+    private readonly host: Pick<Host, 'clock' | 'random'>,
     private readonly events: CatalogEvents,
-  ) {}
+  ) {
+    const keeperOf = (kind: Kind) =>
+      new ListKeeper(kind, spec, host, {
+        fetched: (list, freshUntil) => this.#accept(kind, list, freshUntil),
+        absent: () => this.#publish(kind, { state: 'absent' }),
+        failed: error => this.#refuse(kind, error),
+        restMs: () => events.restMs(),
+      })
+    this.#lists = {
+      tools: keeperOf('tools'),
+      resources: keeperOf('resources'),
+      resourceTemplates: keeperOf('resourceTemplates'),
+      prompts: keeperOf('prompts'),
+    }
+  }
+
+  get current(): UpstreamCatalog {
+    return this.#current
+  }
+
+  /**
+   * What was known when the gateway last ran; before the first connection only.
+   * @param ageMs how old it is
+   */
+  restore(catalog: UpstreamCatalog, ageMs: number): void {
+    if (ageMs >= LIMITS.staleMs || this.#connection) return
+    this.#current = catalog
+    this.#forgetAfter(LIMITS.staleMs - ageMs)
+  }
 
   /** Fetches every kind, each on its own; `done` is called once all were had or given up. */
   connected(connection: Connection, done: () => void): void {
     this.disconnected()
     this.#connection = connection
-    this.#kinds = freshKinds()
-    void Promise.all(KINDS.map(kind => this.#fetch(kind))).then(() => {
+    this.#forgetting?.cancel()
+    void Promise.all(KINDS.map(kind => this.#lists[kind].connected(connection))).then(() => {
       if (connection === this.#connection) done()
     })
   }
 
-  /** Fetches every kind again; resolves when each was had or given up. */
-  async refresh(): Promise<void> {
-    await Promise.all(KINDS.map(kind => this.#fetch(kind)))
+  /** What is known stays listed, as old, for a day. */
+  disconnected(): void {
+    const wasConnected = this.#connection !== null
+    this.#connection = null
+    for (const kind of KINDS) {
+      this.#lists[kind].disconnected()
+      const known = this.#current[kind]
+      if (known.state === 'live') this.#set(kind, { ...known, state: 'stale' })
+    }
+    if (wasConnected) this.#forgetAfter(LIMITS.staleMs)
   }
 
-  disconnected(): void {
-    this.#connection = null
-    for (const state of this.#kinds.values()) {
-      state.timer?.cancel()
-      state.timer = null
-    }
+  /** For good. */
+  stop(): void {
+    this.disconnected()
+    this.#forgetting?.cancel()
   }
 
   notified(method: string): void {
-    for (const kind of KINDS_OF_NOTIFICATION[method] ?? []) this.#schedule(kind, COALESCE_MS)
+    for (const kind of KINDS_OF_NOTIFICATION[method] ?? []) this.#lists[kind].changed()
   }
 
-  #schedule(kind: Kind, delayMs: number): void {
-    const state = this.#state(kind)
-    if (state.fetching) {
-      state.dirty = true
-      return
-    }
-    const dueAt = this.clock.now() + delayMs
-    if (state.timer && state.dueAt <= dueAt) return
-    state.timer?.cancel()
-    state.dueAt = dueAt
-    state.timer = this.clock.after(delayMs, () => {
-      state.timer = null
-      void this.#fetch(kind)
+  /** An answer says that what we list is not there. */
+  suspect(kinds: readonly Kind[]): void {
+    for (const kind of kinds) this.#lists[kind].suspect()
+  }
+
+  used(): void {
+    for (const kind of KINDS) this.#lists[kind].used()
+  }
+
+  /** Somebody looks at a list. A promise where it has to be fetched first. */
+  look(kind: Kind): Promise<void> | null {
+    return this.#lists[kind].look()
+  }
+
+  /** Fetches every kind again; resolves when each was had or given up. */
+  async refresh(): Promise<void> {
+    await Promise.all(KINDS.map(kind => this.#lists[kind].refresh()))
+  }
+
+  #accept(kind: Kind, list: FetchedList, freshUntil: number): void {
+    for (const dropped of list.dropped) this.events.warning(dropped)
+    const before = itemsIn(this.#current[kind])
+    this.#publish(kind, {
+      state: 'live',
+      items: sameComponents(before, allowedOf(this.spec, kind, list.items)),
+      fetchedAt: this.host.clock.wallTime(),
+      freshUntil,
+      ...(list.cacheScope ? { cacheScope: list.cacheScope } : {}),
     })
   }
 
-  async #fetch(kind: Kind): Promise<void> {
-    const connection = this.#connection
-    if (!connection) return
-    if (!offers(connection, kind)) {
-      this.#publish(kind, { state: 'absent' })
-      return
-    }
-    const rest = this.events.restMs()
-    if (rest > 0) return this.#schedule(kind, rest)
-    const state = this.#state(kind)
-    if (state.fetching) {
-      state.dirty = true
-      return
-    }
-    state.fetching = true
-    state.dirty = false
-    let failed = false
-    try {
-      const { timeouts, name: upstream } = this.spec
-      const fetched = await fetchList({ connection, clock: this.clock, timeouts, upstream }, kind)
-      if (connection === this.#connection) this.#accept(kind, fetched)
-    } catch (thrown) {
-      failed = true
-      this.events.refused(asGatewayError(thrown, this.spec.name))
-      if (connection === this.#connection) this.#refuse(kind, thrown)
-    } finally {
-      state.fetching = false
-      if ((state.dirty || failed) && connection === this.#connection) {
-        this.#schedule(kind, state.dirty ? COALESCE_MS : RETRY_MS)
-      }
-    }
-  }
-
-  #accept(kind: Kind, fetched: FetchedList): void {
-    for (const dropped of fetched.dropped) this.events.warning(dropped)
-    if (fetched.state === 'absent') {
-      this.#publish(kind, { state: 'absent' })
-      return
-    }
-    const items = allowedOf(this.spec, kind, fetched.items)
-    this.#publish(kind, { state: 'live', items, fetchedAt: this.clock.wallTime() })
-  }
-
   /** What was known stays; one failed list does not take a working connection down. */
-  #refuse(kind: Kind, thrown: unknown): void {
-    const error = asGatewayError(thrown, this.spec.name)
+  #refuse(kind: Kind, error: GatewayError): void {
+    this.events.refused(error)
     const reason = reasonOf(error)
-    const before = this.current[kind]
-    if (before.state !== 'failed' || before.reason !== reason) {
-      this.events.warning(reason)
-      this.#publish(kind, { state: 'failed', reason, items: itemsIn(before) })
-    }
+    const before = this.#current[kind]
+    if (before.state === 'failed' && before.reason === reason) return
+    this.events.warning(reason)
+    this.#publish(kind, { state: 'failed', reason, items: itemsIn(before) })
+  }
+
+  #forgetAfter(ms: number): void {
+    this.#forgetting?.cancel()
+    this.#forgetting = this.host.clock.after(ms, () => {
+      if (this.events.asleep()) return this.#forgetAfter(LIMITS.staleMs)
+      for (const kind of KINDS)
+        if (this.#current[kind].state !== 'absent') this.#set(kind, { state: 'unknown' })
+      this.events.changed()
+    })
   }
 
   #publish(kind: Kind, catalog: KindCatalog): void {
-    const before = this.current[kind]
-    if (before.state === 'absent' && catalog.state === 'absent') return
-    this.current = { ...this.current, [kind]: catalog }
+    if (this.#current[kind].state === 'absent' && catalog.state === 'absent') return
+    this.#set(kind, catalog)
     this.events.changed()
   }
 
-  #state(kind: Kind): KindState {
-    const state = this.#kinds.get(kind)
-    if (!state) throw new Error(`no such kind: ${kind}`)
-    return state
+  #set(kind: Kind, catalog: KindCatalog): void {
+    this.#current = { ...this.#current, [kind]: catalog }
   }
-}
-
-function freshKinds(): Map<Kind, KindState> {
-  return new Map(KINDS.map(kind => [kind, { fetching: false, dirty: false, timer: null, dueAt: 0 }]))
 }

@@ -1,5 +1,6 @@
 import {
   type Bytes,
+  type CacheScope,
   type Component,
   GatewayError,
   type HeaderParam,
@@ -27,6 +28,10 @@ export interface FetchedList {
   readonly items: readonly Component[]
   /** Items that were left out, in words. */
   readonly dropped: readonly string[]
+  /** What the server says of how long it may be kept: the least of all pages. Absent = nothing. */
+  readonly ttlMs?: number
+  /** Private if any page is. Absent = the server says nothing. */
+  readonly cacheScope?: CacheScope
 }
 
 export interface FetchContext {
@@ -45,6 +50,7 @@ export async function fetchList(context: FetchContext, kind: Kind): Promise<Fetc
   const pages = new PageGuard(context.upstream, kind)
   const items: Component[] = []
   const dropped: string[] = []
+  let hints: CacheHints = {}
   let cursor: string | null = null
   do {
     const left = Math.min(context.timeouts.list, deadline - context.clock.now())
@@ -55,9 +61,11 @@ export async function fetchList(context: FetchContext, kind: Kind): Promise<Fetc
       if (isMethodNotFound(outcome.reply.error)) return { state: 'absent', items: [], dropped }
       throw listError(context.upstream, kind, `was answered with ${describeError(outcome.reply.error)}`)
     }
-    cursor = readPage(outcome.reply.result, kind, pages, items, dropped, context)
+    const { result } = outcome.reply
+    cursor = readPage(result, kind, pages, items, dropped, context)
+    hints = stricter(hints, hintsOf(result))
   } while (cursor !== null)
-  return { state: 'live', items, dropped }
+  return { state: 'live', items, dropped, ...hints }
 }
 
 class PageGuard {
@@ -145,6 +153,29 @@ function readPage(
       guard.refuse(`has more than ${LIMITS.componentsPerKind} entries`)
   }
   return cursor
+}
+
+type CacheHints = Pick<FetchedList, 'ttlMs' | 'cacheScope'>
+
+/** Members of 2026-07-28; what is not a number of milliseconds from 0 up counts as 0. */
+function hintsOf(result: Bytes): CacheHints {
+  const object = asObject(result)
+  const ttl = object && member(object, 'ttlMs')
+  const scope = object && member(object, 'cacheScope')
+  const ttlMs = ttl && parseAt(result, ttl)
+  return {
+    ...(ttl ? { ttlMs: typeof ttlMs === 'number' && ttlMs >= 0 ? ttlMs : 0 } : {}),
+    ...(scope ? { cacheScope: stringAt(result, scope) === 'public' ? 'public' : 'private' } : {}),
+  }
+}
+
+function stricter(a: CacheHints, b: CacheHints): CacheHints {
+  const ttls = [a.ttlMs, b.ttlMs].filter(ttl => ttl !== undefined)
+  const scopes = [a.cacheScope, b.cacheScope].filter(scope => scope !== undefined)
+  return {
+    ...(ttls.length > 0 ? { ttlMs: Math.min(...ttls) } : {}),
+    ...(scopes.length > 0 ? { cacheScope: scopes.includes('private') ? 'private' : 'public' } : {}),
+  }
 }
 
 function asObject(bytes: Bytes): ObjectSlice | null {

@@ -71,6 +71,7 @@ export class Runtime implements GatewayCore {
     this.#changes = new ChangeWatch(this.store, host.clock)
     this.#listing = new Listing({
       clock: host.clock,
+      random: host.random,
       store: this.store,
       supervisors: this.supervisors,
       firstListUntil: host.clock.now() + LIMITS.firstListMs,

@@ -2,53 +2,86 @@ import { EMPTY_MERGED, missingFor, scopeToServer } from '../core/catalog/index.j
 import {
   type Bytes,
   type CatalogEntry,
-  GatewayError,
   KINDS,
   type Kind,
   LIMITS,
   type MergedCatalog,
   type Scope,
   type Snapshot,
+  type UpstreamView,
 } from '../model/index.js'
-import type { Clock, ListPage, UnavailableEntry } from './ports.js'
+import { Paging } from './paging.js'
+import type { Clock, ListPage, Random, UnavailableEntry } from './ports.js'
 import { renderEntry } from './rewrite.js'
 import type { Store } from './store.js'
 import type { Supervisor } from './supervisor.js'
 
 export interface ListRoom {
   readonly clock: Clock
+  readonly random: Random
   readonly store: Store
   readonly supervisors: ReadonlyMap<string, Supervisor>
   /** Monotonic ms until which lists wait for upstreams that are in their very first start. */
   readonly firstListUntil: number
 }
 
-/** Milliseconds that a client may keep a list; short, because an upstream may come back at any moment. */
-const LIST_TTL_MS = 5_000
-/** Older states of the lists that a cursor may still page through. */
-const KEPT_GENERATIONS = 8
+/** Milliseconds that a client may keep a list of which something is missing: it may come back at any moment. */
+const INCOMPLETE_TTL_MS = 5_000
+/** And one that nobody had to be asked for. */
+const EMPTY_TTL_MS = 300_000
 
 /** Answers lists from what is known; waits for nobody beyond the first moments after boot. */
 export class Listing {
-  readonly #generations = new Map<string, readonly CatalogEntry[]>()
-  #nextGeneration = 1
-  readonly #numbers = new WeakMap<readonly CatalogEntry[], string>()
+  readonly #paging: Paging
 
-  constructor(private readonly room: ListRoom) {}
+  constructor(private readonly room: ListRoom) {
+    this.#paging = new Paging(room.random)
+  }
 
   async page(kind: Kind, scope: Scope, cursor: string | null): Promise<ListPage> {
-    this.#demandLazy(scope)
-    if (cursor === null) await this.#firstStarts(scope)
+    if (cursor === null) await this.#ready(kind, scope)
     const snapshot = this.room.store.current
-    const { entries, offset } = this.#position(kind, scope, cursor, snapshot)
-    const end = offset + LIMITS.pageSize
+    const { entries, offset } =
+      cursor === null
+        ? { entries: catalogOf(snapshot, scope).listed[kind], offset: 0 }
+        : this.#paging.find(cursor, kind)
+    const unavailable = this.#unavailable(snapshot, kind, scope)
+    const views = [...snapshot.upstreams.values()].filter(view => inScope(scope, view.name))
     return {
-      items: entries.slice(offset, end).map(entry => this.#render(entry, scope)),
-      nextCursor: end < entries.length ? this.#cursor(entries, end) : null,
-      unavailable: this.#unavailable(snapshot, kind, scope),
-      ttlMs: LIST_TTL_MS,
-      cacheScope: 'private',
+      items: entries.slice(offset, offset + LIMITS.pageSize).map(entry => this.#render(entry, scope)),
+      nextCursor: this.#paging.next(entries, kind, offset),
+      unavailable,
+      ttlMs: unavailable.length > 0 ? INCOMPLETE_TTL_MS : ttlOf(views, kind, this.room.clock.now()),
+      cacheScope: scopeOf(views, kind),
     }
+  }
+
+  async #ready(kind: Kind, scope: Scope): Promise<void> {
+    this.#demandLazy(scope)
+    const fetches = this.#look(kind, scope)
+    await this.#firstStarts(scope)
+    if (fetches.length > 0) await this.#within(Promise.all(fetches), LIMITS.uncachedListMs)
+  }
+
+  /** Lists that somebody looks at are kept fresh; those that are not cached are fetched now. */
+  #look(kind: Kind, scope: Scope): Promise<void>[] {
+    const fetches: Promise<void>[] = []
+    for (const [name, supervisor] of this.room.supervisors) {
+      const fetch = inScope(scope, name) ? supervisor.catalog.look(kind) : null
+      if (fetch) fetches.push(fetch)
+    }
+    return fetches
+  }
+
+  /** A server that does not answer is listed as it was. */
+  #within(work: Promise<unknown>, ms: number): Promise<void> {
+    return new Promise(resolve => {
+      const timer = this.room.clock.after(ms, resolve)
+      void work.then(() => {
+        timer.cancel()
+        resolve()
+      })
+    })
   }
 
   #demandLazy(scope: Scope): void {
@@ -87,39 +120,6 @@ export class Listing {
     return false
   }
 
-  #position(
-    kind: Kind,
-    scope: Scope,
-    cursor: string | null,
-    snapshot: Snapshot,
-  ): { entries: readonly CatalogEntry[]; offset: number } {
-    if (cursor === null) return { entries: catalogOf(snapshot, scope).listed[kind], offset: 0 }
-    const [generation, offset] = Buffer.from(cursor, 'base64url').toString('latin1').split(':')
-    const entries = this.#generations.get(generation ?? '')
-    const at = Number(offset)
-    const first = entries?.[0]
-    const fits = first?.kind === kind && Number.isSafeInteger(at) && at > 0 && at < (entries?.length ?? 0)
-    if (!entries || !fits) {
-      throw new GatewayError(
-        'INVALID_PARAMS',
-        'The cursor is unknown or has expired; list again from the start.',
-      )
-    }
-    return { entries, offset: at }
-  }
-
-  #cursor(entries: readonly CatalogEntry[], offset: number): string {
-    let generation = this.#numbers.get(entries)
-    if (!generation) {
-      generation = String(this.#nextGeneration++)
-      this.#numbers.set(entries, generation)
-      this.#generations.set(generation, entries)
-      const oldest = this.#generations.keys().next().value
-      if (this.#generations.size > KEPT_GENERATIONS && oldest !== undefined) this.#generations.delete(oldest)
-    }
-    return Buffer.from(`${generation}:${offset}`, 'latin1').toString('base64url')
-  }
-
   #render(entry: CatalogEntry, scope: Scope): Bytes {
     if (scope.kind === 'server') return entry.component.bytes
     return renderEntry(entry, this.room.supervisors.get(entry.upstream)?.spec.prefix ?? '')
@@ -142,6 +142,25 @@ export class Listing {
       }
     })
   }
+}
+
+/** Whole milliseconds for which a client may keep the list: what is left of the part that grows old first. */
+function ttlOf(views: readonly UpstreamView[], kind: Kind, now: number): number {
+  const ends = views.flatMap(view => {
+    const known = view.catalog[kind]
+    return view.state !== 'disabled' && 'fetchedAt' in known ? [known.freshUntil ?? now] : []
+  })
+  return ends.length === 0 ? EMPTY_TTL_MS : Math.max(0, Math.floor(Math.min(...ends) - now))
+}
+
+/** Shared by all only where every server says that its part may be. */
+function scopeOf(views: readonly UpstreamView[], kind: Kind): 'public' | 'private' {
+  const parts = views.filter(view => view.state !== 'disabled' && view.catalog[kind].state !== 'absent')
+  const isPublic = (view: UpstreamView) => {
+    const known = view.catalog[kind]
+    return 'cacheScope' in known && known.cacheScope === 'public'
+  }
+  return parts.length > 0 && parts.every(isPublic) ? 'public' : 'private'
 }
 
 function inScope(scope: Scope, name: string): boolean {

@@ -1,5 +1,12 @@
 import { mergeCatalogs } from '../core/catalog/index.js'
-import type { MergedCatalog, Snapshot, UpstreamView } from '../model/index.js'
+import {
+  itemsIn,
+  KINDS,
+  type MergedCatalog,
+  type Snapshot,
+  type UpstreamCatalog,
+  type UpstreamView,
+} from '../model/index.js'
 
 export type SnapshotListener = (snapshot: Snapshot, previous: Snapshot) => void
 
@@ -58,11 +65,16 @@ function sameCatalogInputs(before: Views, after: Views): boolean {
   if (before.size !== after.size) return false
   for (const [name, view] of after) {
     const old = before.get(name)
-    if (!old || old.catalog !== view.catalog || old.prefix !== view.prefix) return false
+    if (!old || !sameOffer(old.catalog, view.catalog) || old.prefix !== view.prefix) return false
     const same = old.state === view.state && old.breaker === view.breaker
     if (!same && affectsListing(old, view)) return false
   }
   return true
+}
+
+/** A list that was fetched again and is the same changes nothing. */
+function sameOffer(before: UpstreamCatalog, after: UpstreamCatalog): boolean {
+  return before === after || KINDS.every(kind => itemsIn(before[kind]) === itemsIn(after[kind]))
 }
 
 /** A change of state alone changes the merged lists only for these. */

@@ -163,7 +163,7 @@ test('a server that nobody uses is stopped after its idle time, keeps its catalo
   await clock.pass(599_000)
   expect(supervisor.view().state).toBe('ready')
   await clock.pass(2_000)
-  expect(supervisor.view()).toMatchObject({ state: 'idle', catalog: { tools: { state: 'live' } } })
+  expect(supervisor.view()).toMatchObject({ state: 'idle', catalog: { tools: { state: 'stale' } } })
   expect(opened[0]?.closed).toBe(true)
   supervisor.demand()
   await clock.pass(0)

@@ -45,6 +45,7 @@ export class Supervisor implements UpstreamActions {
   readonly admission: Admission
   readonly budget = new RetryBudget()
   readonly watch: HealthWatch
+  readonly catalog: CatalogKeeper
   /** Calls that wait for it to start. */
   waiting = 0
   #connection: Connection | null = null
@@ -61,7 +62,6 @@ export class Supervisor implements UpstreamActions {
   readonly #life: Lifecycle
   readonly #idleStop: IdleStop
   readonly #host: Host
-  readonly #catalog: CatalogKeeper
   readonly #leases: LeasePool
 
   constructor(
@@ -80,11 +80,12 @@ export class Supervisor implements UpstreamActions {
       unwell: error => this.#unwell(error),
       unauthorized: error => this.#lose(this.#life.machine.epoch, error),
     })
-    this.#catalog = new CatalogKeeper(spec, host.clock, {
+    this.catalog = new CatalogKeeper(spec, host, {
       changed: () => this.#commit(),
       warning: message => events.warning(spec.name, message),
       refused: error => this.watch.heed(error),
       restMs: () => Math.max(0, this.watch.closedUntil - host.clock.now()),
+      asleep: () => this.state === 'idle',
     })
     this.#leases = new LeasePool(connector, host.clock, {
       violation: what => events.warning(spec.name, what),
@@ -150,6 +151,7 @@ export class Supervisor implements UpstreamActions {
   /** A request ended, in whatever way. @param base the shared connection at the time that it was sent */
   record(outcome: Outcome, base: Connection): void {
     this.#idleStop.used()
+    this.catalog.used()
     if ('error' in outcome && findingOf(outcome.error) === 'failed') this.#remember(outcome.error)
     this.watch.record(outcome, base)
   }
@@ -172,13 +174,14 @@ export class Supervisor implements UpstreamActions {
   }
 
   refresh(): Promise<void> {
-    return this.#catalog.refresh()
+    return this.catalog.refresh()
   }
 
   /** Resolves when nothing of the upstream is left; rejects when something of it cannot be ended. */
   async stop(): Promise<void> {
     this.#feed({ kind: 'stopped' })
     this.#idleStop.stop()
+    this.catalog.stop()
     await this.#closed
     await this.#openAttempt
     this.#feed({ kind: 'gone' })
@@ -192,6 +195,7 @@ export class Supervisor implements UpstreamActions {
     const connection = this.#connection ?? this.#closing
     this.#feed({ kind: 'stopped' })
     this.#idleStop.stop()
+    this.catalog.stop()
     connection?.destroy(stopping(this.spec.name))
     this.#leases.destroy(stopping(this.spec.name))
   }
@@ -240,7 +244,7 @@ export class Supervisor implements UpstreamActions {
     if (!connection) return
     this.around.suspicion.recovered(this.spec.name)
     this.watch.connected(connection)
-    this.#catalog.connected(connection, () => this.#settle())
+    this.catalog.connected(connection, () => this.#settle())
     this.#idleStop.start()
   }
 
@@ -267,7 +271,7 @@ export class Supervisor implements UpstreamActions {
   #parted(): void {
     this.#idleStop.stop()
     this.watch.disconnected()
-    this.#catalog.disconnected()
+    this.catalog.disconnected()
   }
 
   #listen(epoch: number): ConnectionEvents {
@@ -277,7 +281,7 @@ export class Supervisor implements UpstreamActions {
         if (current()) this.#lose(epoch, error)
       },
       notification: method => {
-        if (current()) this.#catalog.notified(method)
+        if (current()) this.catalog.notified(method)
       },
       violation: what => this.around.events.warning(this.spec.name, what),
       stderr: line => this.around.events.stderr(this.spec.name, line),
@@ -326,7 +330,7 @@ export class Supervisor implements UpstreamActions {
   #recover(): void {
     this.admission.ramp()
     this.around.suspicion.recovered(this.spec.name)
-    void this.#catalog.refresh()
+    void this.catalog.refresh()
     this.#turn()
   }
 
@@ -360,7 +364,7 @@ export class Supervisor implements UpstreamActions {
       lastError: this.#lastError,
       nextAttemptAt: this.#life.nextAttemptAt ?? this.#nextTrialAt(),
       settled: this.#settled,
-      catalog: this.#catalog?.current ?? EMPTY_CATALOG,
+      catalog: this.catalog?.current ?? EMPTY_CATALOG,
     })
   }
 

@@ -30,6 +30,7 @@ export const SPEC: UpstreamSpec = {
     idleStopMs: null,
     wake: false,
   },
+  cacheTtlMs: 300_000,
   unavailable: 'keep',
   tools: {},
   resources: {},

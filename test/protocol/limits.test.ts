@@ -147,7 +147,13 @@ describe('the bound on', () => {
     const store = new Store()
     store.commitView(view('slow', { state: 'starting', settled: false }))
     store.commitView(view('fast', { catalog: offering('tools', 't') }))
-    const listing = new Listing({ clock, store, supervisors: new Map(), firstListUntil: LIMITS.firstListMs })
+    const listing = new Listing({
+      clock,
+      store,
+      supervisors: new Map(),
+      random: { next: () => 0, token: () => '' },
+      firstListUntil: LIMITS.firstListMs,
+    })
     let answered = 0
     void listing.page('tools', { kind: 'all' }, null).then(page => {
       answered = page.items.length

@@ -3,7 +3,9 @@
  * over views; it never fetches, renders or parses a payload.
  */
 export * from './describe.js'
+export * from './diff.js'
 export * from './filter.js'
+export * from './freshness.js'
 export * from './merge.js'
 export * from './names.js'
 export * from './template.js'

@@ -31,6 +31,6 @@ function judge(view: UpstreamView, kind: Kind): Missing | null {
     return catalog.state === 'unknown' ? { view, stale: false } : null
   }
   // Asleep until first use, and what it offers is known.
-  if (view.state === 'idle' && catalog.state === 'live') return null
+  if (view.state === 'idle' && 'fetchedAt' in catalog) return null
   return { view, stale: view.state !== 'misconfigured' && listed }
 }

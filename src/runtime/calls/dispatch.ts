@@ -7,6 +7,7 @@ import type { Clock, Connection, Host, RunningCall, Timer } from '../ports.js'
 import type { Store } from '../store.js'
 import type { Supervisor } from '../supervisor.js'
 import { startAttempt } from './attempt.js'
+import { kindsDenied } from './denial.js'
 import { safetyFor } from './safety.js'
 import { nativeParams } from './target.js'
 
@@ -234,6 +235,7 @@ export class Dispatch implements RunningCall {
   #ended(outcome: Outcome, streamed: boolean, base: Connection): void {
     this.#attempt = null
     this.supervisor.record(outcome, base)
+    this.supervisor.catalog.suspect(kindsDenied(this.request.target, outcome))
     if (outcome.kind === 'answered' || outcome.kind === 'cancelled') {
       this.#leave()
       return this.#finish(outcome)
