@@ -27,6 +27,9 @@ export const LIMITS = {
   listTtlMinMs: 5_000,
   /** Milliseconds for which what a server that is down offered stays listed. */
   staleMs: 24 * 60 * 60_000,
+  /** Bytes of one resource that is kept for as long as its server says, and of all of one server. */
+  keptReadBytes: 1024 * 1024,
+  keptReadsBytes: 16 * 1024 * 1024,
   /** Milliseconds that a list waits for a server whose lists are not cached. */
   uncachedListMs: 2_000,
   /** Components in one page of our own lists. */

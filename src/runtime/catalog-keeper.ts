@@ -15,6 +15,7 @@ import type { FetchedList } from './fetch-lists.js'
 import { ListKeeper } from './list-keeper.js'
 import { allowedOf } from './offering.js'
 import type { Connection, Host, Timer } from './ports.js'
+import { ReadCache } from './read-cache.js'
 
 const KINDS_OF_NOTIFICATION: Readonly<Record<string, readonly Kind[]>> = {
   'notifications/tools/list_changed': ['tools'],
@@ -35,6 +36,8 @@ export interface CatalogEvents {
 
 /** Keeps what one upstream offers, kind by kind: one that fails leaves the others. */
 export class CatalogKeeper {
+  /** Contents of resources that its server allows to be kept. */
+  readonly reads: ReadCache
   #current: UpstreamCatalog = EMPTY_CATALOG
   #connection: Connection | null = null
   #forgetting: Timer | null = null
@@ -45,6 +48,7 @@ export class CatalogKeeper {
     private readonly host: Pick<Host, 'clock' | 'random'>,
     private readonly events: CatalogEvents,
   ) {
+    this.reads = new ReadCache(host.clock, spec.cacheTtlMs)
     const keeperOf = (kind: Kind) =>
       new ListKeeper(kind, spec, host, {
         fetched: (list, freshUntil) => this.#accept(kind, list, freshUntil),
@@ -88,6 +92,7 @@ export class CatalogKeeper {
   disconnected(): void {
     const wasConnected = this.#connection !== null
     this.#connection = null
+    this.reads.clear()
     for (const kind of KINDS) {
       this.#lists[kind].disconnected()
       const known = this.#current[kind]
@@ -103,6 +108,7 @@ export class CatalogKeeper {
   }
 
   notified(method: string): void {
+    if (method.startsWith('notifications/resources/')) this.reads.clear()
     for (const kind of KINDS_OF_NOTIFICATION[method] ?? []) this.#lists[kind].changed()
   }
 

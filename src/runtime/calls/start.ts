@@ -156,11 +156,15 @@ class CallInFlight implements RunningCall {
     const supervisor = this.room.supervisor(owner.upstream)
     if (!supervisor) return this.#refuse(removed(owner.upstream))
     const { call, target } = this
+    const { reads } = supervisor.catalog
     const prefix = this.#prefixOf(supervisor)
+    const kept = reads.find(call, owner.native)
+    if (kept) return queueMicrotask(() => done(mapNames(call.method, kept, prefix)))
     const request = { call, target, native: owner.native, entry: owner.entry }
-    this.#dispatch = new Dispatch(this.room, supervisor, request, outcome =>
-      done(mapNames(call.method, outcome, prefix)),
-    ).start()
+    this.#dispatch = new Dispatch(this.room, supervisor, request, outcome => {
+      reads.keep(call, owner.native, outcome)
+      done(mapNames(call.method, outcome, prefix))
+    }).start()
   }
 
   /** One server under its own names has no prefix to put anywhere. */
