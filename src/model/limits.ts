@@ -106,7 +106,7 @@ export const LIMITS = {
   notificationsPerConnection: 100,
   /** Calls that wait for one server's start, and for a place at one that has its hands full. */
   waitersPerUpstream: 32,
-  queuePerUpstream: 64,
+  queuePerUpstream: 128,
   /** Milliseconds that a call waits for a place. */
   queueMs: 5_000,
   /** Milliseconds that a call is held while its server starts: a program, a remote. */

@@ -112,9 +112,15 @@ export class CatalogKeeper {
     for (const kind of KINDS_OF_NOTIFICATION[method] ?? []) this.#lists[kind].changed()
   }
 
-  /** An answer says that what we list is not there. */
-  suspect(kinds: readonly Kind[]): void {
-    for (const kind of kinds) this.#lists[kind].suspect()
+  /** An answer says that what we list is not there. @returns true when that is looked into */
+  suspect(kinds: readonly Kind[]): boolean {
+    return kinds.map(kind => this.#lists[kind].suspect()).includes(true)
+  }
+
+  /** Somebody wants what is not in the lists. A promise where they are fetched for it. */
+  seek(kinds: readonly Kind[]): Promise<unknown> | null {
+    const fetches = kinds.flatMap(kind => this.#lists[kind].seek() ?? [])
+    return fetches.length > 0 ? Promise.all(fetches) : null
   }
 
   used(): void {

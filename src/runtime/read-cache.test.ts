@@ -61,7 +61,7 @@ describe('the contents of a resource', () => {
   })
 
   verifies(
-    ['D58'],
+    ['D58', 'P9'],
     'are not kept where they are the end of a conversation, no end at all, or an error',
     () => {
       const { cache } = world()
