@@ -15,12 +15,22 @@ export interface ExplainContext {
   locate: Parsed['locate']
 }
 
+/** Of one value: a list of a million wrong elements is one mistake, not a million. */
+const MOST_SHOWN = 50
+
 /** Schema issues as lines for a person: what was expected, what stands there, and the fix. */
 export function explainIssues(issues: readonly Issue[], context: ExplainContext): Fault[] {
-  return issues.flatMap(issue => {
-    if (issue.code === 'unrecognized_keys') return issue.keys.map(key => unknownKey(issue.path, key, context))
-    return [explainOne(issue, context)]
-  })
+  const single = issues.flatMap((issue): { issue: Issue; key?: string }[] =>
+    issue.code === 'unrecognized_keys' ? issue.keys.map(key => ({ issue, key })) : [{ issue }],
+  )
+  const faults = single
+    .slice(0, MOST_SHOWN)
+    .map(({ issue, key }) =>
+      key === undefined ? explainOne(issue, context) : unknownKey(issue.path, key, context),
+    )
+  const more = single.length - MOST_SHOWN
+  if (more > 0) faults.push(makeFault([], context, `holds ${more} more faults`, 'begin with those above'))
+  return faults
 }
 
 function makeFault(path: Path, context: ExplainContext, message: string, fix: string): Fault {

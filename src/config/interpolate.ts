@@ -46,6 +46,9 @@ function resolve(inner: string, env: Environment): string | Problem {
   return fallback ?? { kind: 'unset', variable }
 }
 
+/** The message of a variable that is not set: a fault of the environment, not of the text. */
+export const UNSET = /^the variable \w+ is not set$/
+
 /** A problem as a message and a fix. */
 export function describeProblem(problem: Problem): { readonly message: string; readonly fix: string } {
   const literal = 'write $${ for a literal "${"'

@@ -4,7 +4,8 @@ import type { Environment } from './interpolate.js'
 import { dialectOf } from './parse.js'
 import { type ConfigReading, readConfig, unusable } from './read.js'
 
-const MAX_BYTES = 10 * 1024 * 1024
+/** What is larger is no config; reading it would hold up everything else for seconds. */
+export const MAX_BYTES = 4 * 1024 * 1024
 
 export interface LoadOptions {
   readonly env: Environment
@@ -17,6 +18,22 @@ export async function loadConfig(
   path: string,
   { env, readFile: read = readSmallFile }: LoadOptions,
 ): Promise<ConfigReading> {
+  const loaded = await loadText(path, read)
+  if ('ok' in loaded) return loaded
+  if (loaded.text.trim() === '') return unusable('the file is empty', 'put an "mcpServers" object into it')
+  return readConfig(loaded.text, { dialect: dialectOf(path), env, baseDir: dirname(path) })
+}
+
+export interface LoadedText {
+  readonly bytes: Uint8Array
+  readonly text: string
+}
+
+/** The text of a config file, or the reading that says why there is none. */
+export async function loadText(
+  path: string,
+  read: (path: string) => Promise<Uint8Array> = readSmallFile,
+): Promise<LoadedText | ConfigReading> {
   let bytes: Uint8Array
   try {
     bytes = await read(path)
@@ -26,9 +43,7 @@ export async function loadConfig(
   }
   if (bytes.byteLength > MAX_BYTES) return tooLarge(bytes.byteLength)
   const text = decode(bytes)
-  if (text === null) return unusable('the file is not UTF-8 text', 'save it as UTF-8')
-  if (text.trim() === '') return unusable('the file is empty', 'put an "mcpServers" object into it')
-  return readConfig(text, { dialect: dialectOf(path), env, baseDir: dirname(path) })
+  return text === null ? unusable('the file is not UTF-8 text', 'save it as UTF-8') : { bytes, text }
 }
 
 class TooLarge extends Error {

@@ -20,12 +20,13 @@ export function parseJson(text: string): Parsed {
   const value = plainValue(tree, [], (key, path) =>
     duplicates.push(duplicateFault(path, lines.at(key.offset))),
   )
+  const members = new Members()
   return {
     value,
     faults: duplicates,
-    locate: path => lines.at(walk(tree, path).offset),
+    locate: path => lines.at(walk(tree, path, members).offset),
     keysOf: path => {
-      const { node } = walk(tree, path)
+      const { node } = walk(tree, path, members)
       if (node?.type !== 'object') return undefined
       return [...new Set((node.children ?? []).map(property => String(property.children?.[0]?.value)))]
     },
@@ -56,8 +57,24 @@ function plainValue(node: Node, path: Path, onDuplicate: OnDuplicate): unknown {
   return object
 }
 
+/** The properties of objects by key: looking through thousands of them for each fault would take minutes. */
+class Members {
+  readonly #known = new WeakMap<Node, ReadonlyMap<unknown, Node>>()
+
+  /** Of a key that stands twice, the last one. */
+  find(object: Node | undefined, key: string): Node | undefined {
+    if (!object) return undefined
+    let found = this.#known.get(object)
+    if (!found) {
+      found = new Map((object.children ?? []).map(property => [property.children?.[0]?.value, property]))
+      this.#known.set(object, found)
+    }
+    return found.get(key)
+  }
+}
+
 /** The node at a path, and the offset of its key; of the nearest parent where it is absent. */
-function walk(tree: Node, path: Path): { node: Node | undefined; offset: number } {
+function walk(tree: Node, path: Path, members: Members): { node: Node | undefined; offset: number } {
   let node: Node | undefined = tree
   let offset = tree.offset
   for (const part of path) {
@@ -65,7 +82,7 @@ function walk(tree: Node, path: Path): { node: Node | undefined; offset: number 
       node = node?.children?.[part]
       offset = node?.offset ?? offset
     } else {
-      const found: Node | undefined = node?.children?.findLast(child => child.children?.[0]?.value === part)
+      const found = members.find(node, part)
       node = found?.children?.[1]
       offset = found?.offset ?? offset
     }

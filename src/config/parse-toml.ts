@@ -11,6 +11,7 @@ export function parseToml(text: string): Parsed {
     // The lines below the first quote the text, which may be a secret.
     const said = (thrown.message.split('\n')[0] ?? '').replace(/^Invalid TOML document: /, '')
     const position = { line: thrown.line, column: thrown.column }
-    return unparsable([syntaxFault(`not valid TOML: ${said}`, position)])
+    const fix = said.includes('redefine') ? 'rename or remove one of the two' : undefined
+    return unparsable([syntaxFault(`not valid TOML: ${said}`, position, fix)])
   }
 }

@@ -1,4 +1,14 @@
-import { type Document, isAlias, isMap, isSeq, LineCounter, parseDocument, type YAMLError } from 'yaml'
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isSeq,
+  LineCounter,
+  type Pair,
+  parseDocument,
+  type YAMLError,
+  type YAMLMap,
+} from 'yaml'
 import type { Fault, Path } from './faults.js'
 import {
   duplicateFault,
@@ -48,12 +58,13 @@ export function parseYaml(text: string): Parsed {
   findDuplicates(document.contents, [], (path, offset) =>
     duplicates.push(duplicateFault(path, place(offset))),
   )
+  const members = new Members()
   try {
     return {
       value: withoutPrototypes(document.toJS({ maxAliasCount: MOST_ALIASES })),
       faults: duplicates,
-      locate: path => place(walk(document, path).offset),
-      keysOf: path => keysAt(document, path),
+      locate: path => place(walk(document, path, members).offset),
+      keysOf: path => keysAt(walk(document, path, members).node),
     }
   } catch (thrown) {
     if (!(thrown instanceof ReferenceError)) throw thrown
@@ -84,14 +95,33 @@ function findDuplicates(node: unknown, path: Path, report: (path: Path, offset: 
   }
 }
 
+/** The pairs of maps by key: looking through thousands of them for each fault would take minutes. */
+class Members {
+  readonly #known = new WeakMap<YAMLMap, ReadonlyMap<string, Pair>>()
+
+  /** Of a key that stands twice, the last one. */
+  find(map: YAMLMap, key: string): Pair | undefined {
+    let found = this.#known.get(map)
+    if (!found) {
+      found = new Map(map.items.map(pair => [String(pair.key), pair]))
+      this.#known.set(map, found)
+    }
+    return found.get(key)
+  }
+}
+
 /** The node at a path, and where it starts; of the nearest parent where it is absent or merged in. */
-function walk(document: Document, path: Path): { node: unknown; offset: number | undefined } {
+function walk(
+  document: Document,
+  path: Path,
+  members: Members,
+): { node: unknown; offset: number | undefined } {
   let node: unknown = document.contents
   let offset: number | undefined
   for (const part of path) {
     if (isAlias(node)) node = node.resolve(document)
     if (isMap(node)) {
-      const pair = node.items.findLast(item => String(item.key) === String(part))
+      const pair = members.find(node, String(part))
       offset = startOf(pair?.key) ?? offset
       node = pair?.value
     } else if (isSeq(node)) {
@@ -102,8 +132,7 @@ function walk(document: Document, path: Path): { node: unknown; offset: number |
   return { node: isAlias(node) ? node.resolve(document) : node, offset }
 }
 
-function keysAt(document: Document, path: Path): readonly string[] | undefined {
-  const { node } = walk(document, path)
+function keysAt(node: unknown): readonly string[] | undefined {
   if (!isMap(node)) return undefined
   const keys = [...new Set(node.items.map(({ key }) => String(key)))]
   // Merged keys stand elsewhere; then the order of the data has to do.

@@ -19,12 +19,14 @@ export function readServers(
   faults: Fault[],
 ): (UpstreamSpec | MisconfiguredSpec)[] {
   const names = parsed.keysOf([root.serversKey]) ?? Object.keys(root.servers)
+  const known = new Map<string | undefined, Fault[]>()
+  for (const fault of parsed.faults) known.set(fault.server, [...(known.get(fault.server) ?? []), fault])
   return names.map(name => {
     const path: Path = [root.serversKey, name]
-    const own: Fault[] = parsed.faults.filter(fault => fault.server === name)
+    const own = known.get(name) ?? []
     const found: Fault[] = []
     const spec = readServer(name, path, root, parsed, context, found)
-    faults.push(...found)
+    for (const fault of found) faults.push(fault)
     const errors = [...own, ...found].filter(fault => fault.severity === 'error')
     if (spec && errors.length === 0) return spec
     return { name, prefix: prefixOf(root.servers[name], name), problem: problemOf(errors) }
@@ -99,7 +101,8 @@ function soundPart(
   return serverSchema.safeParse(rest).data ?? null
 }
 
-function nameProblem(name: string): string | null {
+/** What is wrong with the name of a server; null when nothing is. */
+export function nameProblem(name: string): string | null {
   if (name === '') return 'the name of a server must not be empty'
   if (RESERVED.has(name)) return `"${name}" is a reserved word and cannot name a server`
   if (name.includes('__')) return 'the name must not hold "__", which separates servers from tools'

@@ -3,6 +3,7 @@ export function nearestKey(key: string, known: readonly string[]): string | unde
   let best: string | undefined
   let least = Math.max(2, Math.floor(key.length / 3)) + 1
   for (const candidate of known) {
+    if (Math.abs(candidate.length - key.length) >= least) continue
     const distance = editDistance(key.toLowerCase(), candidate.toLowerCase())
     if (distance < least) {
       least = distance
