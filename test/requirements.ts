@@ -1,10 +1,11 @@
+import { CONFIGURATION } from './requirements/configuration.js'
 import { LISTS as KEPT_LISTS } from './requirements/lists.js'
 import { SUPERVISION } from './requirements/supervision.js'
 import { UPSTREAM } from './requirements/upstream.js'
 
 /**
  * What Holdfast promises, as data: each entry is cited by at least one test through `verifies`, or is owed.
- * A to C and N: behaviour with partial outages and broken configs. D and E: what is kept of lists, and for whom.
+ * A to C and N: behaviour with partial outages and broken configs. CFG: config files. D and E: what is kept of lists, and for whom.
  * CS: connections that are used again. G and H: what operators see. P: rules of the MCP specification. R: stopping.
  * F: rows of the fault matrix.
  */
@@ -883,4 +884,5 @@ export const REQUIREMENTS: readonly Requirement[] = [
       'An address that cannot be bound ends the command with 78 and one line, before any server is started.',
   },
   ...UPSTREAM,
+  ...CONFIGURATION,
 ]

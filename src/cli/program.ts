@@ -1,14 +1,18 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { VERSION } from '../version.js'
 import type { ActOptions } from './act.js'
+import { type AddOptions, add } from './add.js'
 import { type CallCommandOptions, call } from './call.js'
 import { type CheckOptions, check } from './check.js'
 import { disable } from './disable.js'
+import type { EditOptions } from './edit-config.js'
 import { enable } from './enable.js'
 import { CommandFailure, EXIT } from './exit.js'
 import { type LogsOptions, logs } from './logs.js'
 import { refresh } from './refresh.js'
+import { remove } from './remove.js'
 import { restart } from './restart.js'
+import type { SwitchOptions } from './save-switch.js'
 import { type ServeOptions, serve } from './serve.js'
 import { type StatusOptions, status } from './status.js'
 import { type StdioOptions, stdio } from './stdio.js'
@@ -19,7 +23,7 @@ import { type ToolsOptions, tools } from './tools.js'
 /** Runs one command line; resolves with the exit code. */
 export async function run(argv: readonly string[]): Promise<number> {
   let exitCode: number = EXIT.ok
-  const program = build(code => {
+  const program = build(argv, code => {
     exitCode = code
   })
   try {
@@ -38,7 +42,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   }
 }
 
-function build(done: (exitCode: number) => void): Command {
+function build(argv: readonly string[], done: (exitCode: number) => void): Command {
   const program = new Command('holdfast')
     .description("The MCP gateway that stays up when your servers don't.")
     .version(VERSION)
@@ -54,6 +58,7 @@ function build(done: (exitCode: number) => void): Command {
   addTools(program, done)
   addCall(program, done)
   addActions(program, done)
+  addEdits(program, argv, done)
   return program
 }
 
@@ -78,6 +83,7 @@ function addServe(program: Command, done: (exitCode: number) => void): void {
     .addOption(
       new Option('-p, --port <number>', 'port to listen on; 0 picks a free one').argParser(parsePort),
     )
+    .option('--strict', 'do not start while any server has a faulty entry')
     .option('--json', 'first line on stdout: {"event":"ready","url":...}; log lines as JSON on stderr')
     .action(async (options: ServeOptions) => done(await serve(options)))
 }
@@ -85,6 +91,7 @@ function addServe(program: Command, done: (exitCode: number) => void): void {
 function addStdio(program: Command, done: (exitCode: number) => void): void {
   command(program, 'stdio', 'run the gateway as a stdio MCP server')
     .option('-u, --url <url>', 'bridge stdin and stdout to a gateway that is running at this /mcp URL')
+    .option('--strict', 'do not start while any server has a faulty entry')
     .action(async (options: StdioOptions) => done(await stdio(options)))
 }
 
@@ -143,8 +150,6 @@ function addCall(program: Command, done: (exitCode: number) => void): void {
 function addActions(program: Command, done: (exitCode: number) => void): void {
   const actions = [
     ['restart', restart, 'end a server, forget its failures and start it anew'],
-    ['enable', enable, 'take a disabled server back in and start it'],
-    ['disable', disable, 'end a server and refuse calls to it, until the gateway ends'],
     ['refresh', refresh, 'fetch the lists of a server again'],
   ] as const
   for (const [name, run, description] of actions) {
@@ -153,6 +158,41 @@ function addActions(program: Command, done: (exitCode: number) => void): void {
       .option('--json', 'how it stands then, machine-readable')
       .action(async (server: string, options: ActOptions) => done(await run(server, options)))
   }
+  const switches = [
+    ['enable', enable, 'take a disabled server back in and start it'],
+    ['disable', disable, 'end a server and refuse calls to it, until the gateway ends'],
+  ] as const
+  for (const [name, run, description] of switches) {
+    command(program, `${name} <server>`, description)
+      .option(...URL_OPTION)
+      .option('--save', 'write it into the config file too; works without a running gateway')
+      .option('--json', 'how it stands then, machine-readable')
+      .action(async (server: string, options: SwitchOptions) => done(await run(server, options)))
+  }
+}
+
+function addEdits(program: Command, argv: readonly string[], done: (exitCode: number) => void): void {
+  const dashes = argv.indexOf('--')
+  const behind = dashes < 0 ? null : argv.slice(dashes + 1)
+  command(program, 'add <server> [target...]', 'write a server into the config file')
+    .usage('[options] <server> (URL | -- PROGRAM ARGUMENTS...)')
+    .option('--env <NAME=VALUE>', 'a variable for the program; may be repeated', collect)
+    .option('--header <NAME:VALUE>', 'a header for the remote server; may be repeated', collect)
+    .option('--prefix <prefix>', 'put before its names, instead of its own name; "" = none')
+    .option('--lazy', 'start it at first use')
+    .option('--dry-run', 'show what would change, and change nothing')
+    .action(async (server: string, target: string[], options: AddOptions) => {
+      // The name, too, may turn out to be a word of the program.
+      const [name = '', ...words] = [server, ...target].slice(0, 1 + target.length - (behind?.length ?? 0))
+      done(await add(name, words, behind, options))
+    })
+  command(program, 'remove <server>', 'take a server out of the config file')
+    .option('--dry-run', 'show what would change, and change nothing')
+    .action(async (server: string, options: EditOptions) => done(await remove(server, options)))
+}
+
+function collect(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, text]
 }
 
 function wholeNumber(least: number, most: number): (text: string) => number {

@@ -9,13 +9,15 @@ import { painter } from './terminal.js'
 
 export interface ServeOptions extends TalkOptions {
   readonly config?: string
+  /** A single faulty entry keeps the gateway from starting. */
+  readonly strict?: boolean
   readonly host?: string
   readonly port?: number
 }
 
 /** Runs the gateway until a signal. */
 export async function serve(options: ServeOptions): Promise<number> {
-  const { path, reading } = await openConfig(options.config)
+  const { path, reading } = await openConfig(options.config, options.strict)
   if (reading.faults.length > 0 && !options.quiet) say(explain(reading, path))
   const table = options.json || options.quiet ? null : new LiveTable(process.stdout)
   const log = openLog(options)

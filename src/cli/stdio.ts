@@ -1,17 +1,21 @@
 import { createApp } from '../app.js'
 import { bridge } from './bridge.js'
 import { explain, openConfig } from './config-file.js'
-import { EXIT } from './exit.js'
+import { CommandFailure, EXIT } from './exit.js'
 import { endProcess, surviveFaults, watchStopSignals } from './stop-signals.js'
 import { openLog, say, type TalkOptions } from './talk.js'
 
 export interface StdioOptions extends TalkOptions {
   readonly config?: string
+  /** A single faulty entry keeps the gateway from starting. */
+  readonly strict?: boolean
   readonly url?: string
 }
 
 /** The gateway as a stdio MCP server; with `--url`, a bridge to one that is running. */
 export async function stdio(options: StdioOptions): Promise<number> {
+  if (options.url && options.strict)
+    throw new CommandFailure(EXIT.usage, '--strict is about a config, and a bridge (--url) reads none')
   try {
     return await (options.url ? bridge(options.url) : serveStdio(options))
   } finally {
@@ -23,7 +27,7 @@ export async function stdio(options: StdioOptions): Promise<number> {
 
 /** Until a signal, or the end of the client's input. */
 async function serveStdio(options: StdioOptions): Promise<number> {
-  const { path, reading } = await openConfig(options.config)
+  const { path, reading } = await openConfig(options.config, options.strict)
   if (reading.faults.length > 0) say(explain(reading, path))
   const app = createApp({ reading, configPath: path, log: openLog(options) })
   surviveFaults()
