@@ -131,7 +131,7 @@ export const serverSchema = z.looseObject({
   type: type.describe('stdio, http or sse; found out from command or url when absent.'),
   transport: type.describe('The same as type.'),
   command: z.string().min(1).optional().describe('Program of a stdio server.'),
-  args: z.array(z.string()).optional(),
+  args: z.array(z.string()).optional().describe('Arguments of the program, one an element.'),
   env: words.optional().describe('Environment variables of the program.'),
   cwd: z.string().min(1).optional().describe('Working folder, relative to the config file.'),
   url: z.string().min(1).optional().describe('Address of a remote server.'),
@@ -149,9 +149,10 @@ export const holdfastSchema = z.strictObject({
       host: z.string().min(1).optional().describe('Address to listen on. Default 127.0.0.1.'),
       port: z.int().min(0).max(65_535).optional().describe('Port; 0 picks a free one. Default 7400.'),
     })
-    .optional(),
+    .optional()
+    .describe('Where clients connect.'),
   auth: z
-    .strictObject({ mode: z.literal('none').optional() })
+    .strictObject({ mode: z.literal('none').optional().describe('Who may connect. Default none.') })
     .optional()
     .describe('Inbound authentication.'),
   allowedHosts: z
@@ -184,13 +185,3 @@ export const NOT_YET: ReadonlySet<string> = new Set([
 ])
 
 export const SERVER_KEYS: readonly string[] = Object.keys(serverSchema.shape)
-
-/** JSON Schema of a config file, for editors. */
-export function jsonSchema(): Record<string, unknown> {
-  const file = z.looseObject({
-    mcpServers: z.record(z.string(), serverSchema).optional(),
-    servers: z.record(z.string(), serverSchema).optional(),
-    holdfast: holdfastSchema.optional(),
-  })
-  return z.toJSONSchema(file, { io: 'input', unrepresentable: 'any' }) as Record<string, unknown>
-}

@@ -15,6 +15,8 @@ import { runFolder } from './run-folder.js'
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 export const CLI = join(ROOT, 'dist/cli/main.js')
+/** What the build makes last. */
+export const CONFIG_SCHEMA = join(ROOT, 'dist/config.schema.json')
 
 const BUILD_MS = 120_000
 
@@ -51,16 +53,18 @@ function claim(lock: string): boolean {
 
 /** An empty text, or what the compiler said. */
 function buildIfStale(): string {
-  const built = existsSync(CLI) ? statSync(CLI).mtimeMs : 0
+  const built = existsSync(CONFIG_SCHEMA) ? statSync(CONFIG_SCHEMA).mtimeMs : 0
   if (built > newest(join(ROOT, 'src')) && built > statSync(join(ROOT, 'tsconfig.json')).mtimeMs) return ''
   const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
-  const { status, stdout, stderr, error } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], {
-    cwd: ROOT,
-    encoding: 'utf8',
-  })
+  return run([tsc, '-p', 'tsconfig.build.json']) || run([join(ROOT, 'scripts/write-schema.mjs')])
+}
+
+/** An empty text, or what went wrong. */
+function run(args: readonly string[]): string {
+  const { status, stdout, stderr, error } = spawnSync(process.execPath, args, { cwd: ROOT, encoding: 'utf8' })
   return status === 0
     ? ''
-    : `${stdout ?? ''}${stderr ?? ''}${error?.message ?? ''}` || `tsc ended with ${status}`
+    : `${stdout ?? ''}${stderr ?? ''}${error?.message ?? ''}` || `${args[0]} ended with ${status}`
 }
 
 function newest(folder: string): number {

@@ -15,4 +15,15 @@ export const CONFIGURATION: readonly Requirement[] = [
     source: CONFIG,
     behaviour: 'Enabling and disabling change the running gateway alone, or with --save the file too.',
   },
+  {
+    id: 'CFG-SCHEMA',
+    source: CONFIG,
+    behaviour: 'Editors get a JSON Schema, made from the options themselves, with the package.',
+  },
+  {
+    id: 'CFG-SIZE',
+    source: CONFIG,
+    behaviour:
+      'A large config is read in about a second, with all its faults, or refused for its size at once.',
+  },
 ]
