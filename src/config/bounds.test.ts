@@ -6,7 +6,8 @@ import { verifies } from '../../test/kit/verifies.js'
 import { type ConfigReading, loadConfig, readConfig, renderFaults } from './index.js'
 import type { Dialect } from './parse.js'
 
-const read = (text: string, dialect: Dialect) => readConfig(text, { env: {}, baseDir: '/base', dialect })
+const read = (text: string, dialect: Dialect = 'json') =>
+  readConfig(text, { env: {}, baseDir: '/base', dialect })
 
 /** In CPU time: other work on the machine does not count. */
 function cpuMs(work: () => void): number {
