@@ -1,3 +1,4 @@
+import { ISOLATION } from './requirements/isolation.js'
 import { SUPERVISION } from './requirements/supervision.js'
 import { UPSTREAM } from './requirements/upstream.js'
 
@@ -887,4 +888,5 @@ export const REQUIREMENTS: readonly Requirement[] = [
       'An address that cannot be bound ends the command with 78 and one line, before any server is started.',
   },
   ...UPSTREAM,
+  ...ISOLATION,
 ]

@@ -1,6 +1,6 @@
 import type { Use } from '../core/session/index.js'
 import { SmallTable } from '../core/tables/index.js'
-import type { Ask, Bytes, Kind, Reply, Scope } from '../model/index.js'
+import type { Ask, Bytes, Caller, Kind, Reply, Scope } from '../model/index.js'
 import type { Clock, RunningCall } from '../runtime/ports.js'
 import {
   type Envelope,
@@ -53,7 +53,7 @@ export class LegacySession {
   constructor(
     readonly id: string,
     readonly scope: Scope,
-    readonly principal: string,
+    readonly caller: Caller,
     readonly version: string,
     readonly capabilities: Bytes,
     readonly clientInfo: Bytes | undefined,

@@ -2,6 +2,7 @@ import {
   type Bytes,
   type Call,
   type CallContext,
+  type Caller,
   EMPTY_OBJECT,
   KINDS,
   type Kind,
@@ -62,7 +63,7 @@ export interface ModernRequest {
   /** Null on transports without headers. */
   readonly headers: InboundHeaders | null
   readonly scope: Scope
-  readonly principal: string
+  readonly caller: Caller
   readonly sink: AnswerSink
 }
 
@@ -91,13 +92,13 @@ export class ModernServer {
     }
     const method = envelope.method ?? ''
     if (this.core.draining) {
-      answer(encodeModernFailure(method, stopping(), this.#info(request.scope)))
+      answer(encodeModernFailure(method, stopping(), this.#info(request)))
       return null
     }
     const kind = listedKind(method)
     if (kind) return this.#list(kind, request, answer)
     if (method === 'server/discover') {
-      answer({ result: this.#discover(request.scope) })
+      answer({ result: this.#discover(request) })
       return null
     }
     if (method === 'subscriptions/listen') return this.#listen(request, id, answer)
@@ -109,12 +110,12 @@ export class ModernServer {
     for (const end of [...this.#listens]) end()
   }
 
-  #info(scope: Scope) {
-    return this.core.offer(scope).serverInfo
+  #info({ scope, caller }: ModernRequest) {
+    return this.core.offer(scope, caller).serverInfo
   }
 
   /** In the order of the specification: version, envelope, headers, method. */
-  #refuse({ envelope, claim, headers, scope }: ModernRequest): Final | null {
+  #refuse({ envelope, claim, headers, scope, caller }: ModernRequest): Final | null {
     const versionFault = headers && headers.version !== undefined && headers.version !== claim.version
     if (headers && (headers.version === undefined || versionFault)) {
       const got = headers.version === undefined ? 'is missing' : `says ${JSON.stringify(headers.version)}`
@@ -129,21 +130,22 @@ export class ModernServer {
     }
     const incomplete = envelopeFault(envelope)
     if (incomplete) return { error: rpcError(-32602, incomplete), status: 400 }
-    const fault = headers && checkHeaders(headers, envelope, name => this.core.headerParams(scope, name))
+    const fault =
+      headers && checkHeaders(headers, envelope, name => this.core.headerParams(scope, name, caller))
     if (fault) return mismatch(fault)
     const method = envelope.method ?? ''
     const known = METHODS.has(method) || (scope.kind === 'server' && !GONE.has(method))
     return known ? null : { error: rpcError(-32601, `Method not found: ${method}`), status: 404 }
   }
 
-  #list(kind: Kind, { envelope, scope }: ModernRequest, answer: (final: Final) => void): RunningCall {
+  #list(kind: Kind, request: ModernRequest, answer: (final: Final) => void): RunningCall {
     let cancelled = false
     const finish = (final: Final) => {
       if (!cancelled) answer(final)
     }
-    void this.#page(kind, envelope, scope).then(
+    void this.#page(kind, request).then(
       result => finish({ result }),
-      thrown => finish(encodeModernFailure(LIST_METHOD[kind], asError(thrown), this.#info(scope))),
+      thrown => finish(encodeModernFailure(LIST_METHOD[kind], asError(thrown), this.#info(request))),
     )
     return {
       cancel: () => {
@@ -152,15 +154,16 @@ export class ModernServer {
     }
   }
 
-  async #page(kind: Kind, envelope: Envelope, scope: Scope): Promise<Bytes> {
-    const page = await this.core.list(kind, scope, cursorOf(envelope))
+  async #page(kind: Kind, request: ModernRequest): Promise<Bytes> {
+    const { envelope, scope, caller } = request
+    const page = await this.core.list(kind, scope, cursorOf(envelope), caller)
     const members = `,"resultType":"complete","ttlMs":${page.ttlMs},"cacheScope":"${page.cacheScope}"`
     const change = kind === 'tools' ? modernTool : undefined
-    return encodeList(kind, page, modernMeta(this.#info(scope)), members, change)
+    return encodeList(kind, page, modernMeta(this.#info(request)), members, change)
   }
 
-  #discover(scope: Scope): Bytes {
-    const { serverInfo, capabilities, instructions } = this.core.offer(scope)
+  #discover({ scope, caller }: ModernRequest): Bytes {
+    const { serverInfo, capabilities, instructions } = this.core.offer(scope, caller)
     return json({
       resultType: 'complete',
       supportedVersions: SUPPORTED_VERSIONS,
@@ -173,12 +176,12 @@ export class ModernServer {
   }
 
   #call(request: ModernRequest, answer: (final: Final) => void): RunningCall {
-    const { envelope, scope, sink } = request
+    const { envelope, scope, caller, sink } = request
     const method = envelope.method ?? ''
-    const notes = new CallNotes(this.pace, this.core, scope, envelope, sink)
+    const notes = new CallNotes(this.pace, this.core, scope, caller, envelope, sink)
     const call: Call = { method, params: envelope.params, context: contextFor(request, notes) }
     const running = this.core.call(call, outcome => {
-      const final = encodeModern(call, outcome, this.#info(scope))
+      const final = encodeModern(call, outcome, this.#info(request))
       if (!final) return
       notes.flush()
       answer(final)
@@ -192,9 +195,9 @@ export class ModernServer {
   }
 
   #listen(request: ModernRequest, id: Bytes, answer: (final: Final) => void): RunningCall | null {
-    const { envelope, scope, sink } = request
+    const { envelope, scope, caller, sink } = request
     const wanted = wantedChanges(envelope)
-    const info = this.#info(scope)
+    const info = this.#info(request)
     const tagged = json({ _meta: subscriptionMeta(id) })
     const acknowledged = json({ _meta: subscriptionMeta(id), notifications: wanted })
     if (!sink.interim(notificationMessage('notifications/subscriptions/acknowledged', acknowledged), null)) {
@@ -204,10 +207,11 @@ export class ModernServer {
     const changes = new ChangeTeller(this.pace.clock, list => {
       sink.interim(notificationMessage(`notifications/${list}/list_changed`, tagged), `${list} ${tagged}`)
     })
-    const unwatch = this.core.onListChanged(scope, kind => {
+    const heard = (kind: Kind) => {
       const list = kind === 'resourceTemplates' ? 'resources' : kind
       if (wanted[`${list}ListChanged`]) changes.note(kind)
-    })
+    }
+    const unwatch = this.core.onListChanged(scope, heard, caller)
     const leave = () => {
       unwatch()
       changes.stop()
@@ -262,7 +266,7 @@ function mismatch(message: string): Final {
   return { error: rpcError(-32020, message), status: 400 }
 }
 
-function contextFor({ envelope, scope, principal }: ModernRequest, notes: CallNotes): CallContext {
+function contextFor({ envelope, scope, caller }: ModernRequest, notes: CallNotes): CallContext {
   const { meta, bytes } = envelope
   const raw = (key: string): Bytes | undefined => {
     const found = meta && member(meta, key)
@@ -273,7 +277,7 @@ function contextFor({ envelope, scope, principal }: ModernRequest, notes: CallNo
   const levelMember = meta && member(meta, `${KEY}logLevel`)
   const logLevel = levelMember ? stringAt(bytes, levelMember) : undefined
   return {
-    principal,
+    ...caller,
     scope,
     era: 'modern',
     capabilities: raw(`${KEY}clientCapabilities`) ?? EMPTY_OBJECT,

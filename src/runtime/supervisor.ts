@@ -35,9 +35,11 @@ export interface SupervisorEvents {
 /** What the supervisors of one gateway share. */
 export interface Neighbourhood {
   readonly host: Host
-  readonly store: Store
+  readonly store: Pick<Store, 'current' | 'commitView'>
   readonly events: SupervisorEvents
   readonly suspicion: Suspicion
+  /** Whose alone it is; absent = everybody's, and nothing else may be written down. */
+  readonly owner?: string
 }
 
 /** Drives one upstream: feeds the machines, runs their effects, and tells the store what everybody may know. */
@@ -46,6 +48,8 @@ export class Supervisor implements UpstreamActions {
   readonly budget = new RetryBudget()
   readonly watch: HealthWatch
   readonly catalog: CatalogKeeper
+  /** Calls without an answer, whatever they wait for. */
+  calls = 0
   /** Calls that wait for it to start. */
   waiting = 0
   #connection: Connection | null = null

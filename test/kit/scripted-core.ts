@@ -67,11 +67,9 @@ export class ScriptedCall {
 
 /** A core without servers. */
 export class ScriptedCore implements GatewayCore {
-  readonly snapshot: GatewayCore['snapshot'] = {
-    version: 0,
-    upstreams: new Map(),
-    catalog: mergeCatalogs([]),
-  }
+  readonly #snapshot = { version: 0, upstreams: new Map(), catalog: mergeCatalogs([]) }
+  /** Sessions that it was told are over. */
+  readonly ended: object[] = []
   draining = false
   calls = 0
   /** Answers every call at once with this result. */
@@ -81,6 +79,14 @@ export class ScriptedCore implements GatewayCore {
   readonly listeners = new Set<(kind: Kind) => void>()
   readonly #ready: ScriptedCall[] = []
   readonly #waiting: ((call: ScriptedCall) => void)[] = []
+
+  snapshotFor(): ReturnType<GatewayCore['snapshotFor']> {
+    return this.#snapshot
+  }
+
+  endSession(session: object): void {
+    this.ended.push(session)
+  }
 
   offer() {
     return {

@@ -17,6 +17,8 @@ import { describeTarget, targetOf } from './target.js'
 
 export interface CallRoom extends DispatchRoom {
   supervisor(name: string): Supervisor | undefined
+  /** Why there is no supervisor for the caller although the server is configured. */
+  refusal?(name: string): GatewayError | undefined
 }
 
 /** Runs one call to its one outcome. `reply` is never called from within `startCall`, nor after `cancel`. */
@@ -103,6 +105,10 @@ class CallInFlight implements RunningCall {
   #waitForOwner(resolution: Extract<Resolution, { kind: 'undecided' }>, startedAt: number): void {
     const names = [...resolution.pending, ...resolution.unavailable]
     for (const name of names) this.#wake(name)
+    const [full] = names.flatMap(name =>
+      this.room.supervisor(name) ? [] : (this.room.refusal?.(name) ?? []),
+    )
+    if (full) return this.#refuse(full)
     const hold = names.some(name => this.#isSleeper(name)) ? LIMITS.holdStdioMs : LIMITS.resolveMs
     const left = startedAt + hold - this.room.host.clock.now()
     const coming = resolution.pending.length > 0 || resolution.unavailable.some(name => this.#isWaking(name))
@@ -154,7 +160,7 @@ class CallInFlight implements RunningCall {
 
   #send(owner: Owner, done: (outcome: Outcome) => void): void {
     const supervisor = this.room.supervisor(owner.upstream)
-    if (!supervisor) return this.#refuse(removed(owner.upstream))
+    if (!supervisor) return this.#refuse(this.room.refusal?.(owner.upstream) ?? removed(owner.upstream))
     const { call, target } = this
     const prefix = this.#prefixOf(supervisor)
     const request = { call, target, native: owner.native, entry: owner.entry }
