@@ -511,3 +511,21 @@ describe('the config file', () => {
     }
   })
 })
+
+verifies(['D44'], 'a cacheTtl that is no time is a fault that names the key, and 0 is one', () => {
+  for (const cacheTtl of [
+    -1,
+    '-5s',
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
+    '5 minutes',
+    '',
+    true,
+    '100000h',
+  ]) {
+    const [fault] = ours({ cacheTtl }).faults
+    expect(fault?.message, String(cacheTtl)).toMatch(/duration/)
+    expect(fault?.key).toContain('cacheTtl')
+  }
+  for (const cacheTtl of [0, '0s', '0ms']) expect(specOf(ours({ cacheTtl })).cacheTtlMs).toBe(0)
+})

@@ -15,6 +15,7 @@ import type { FetchedList } from './fetch-lists.js'
 import { ListKeeper } from './list-keeper.js'
 import { allowedOf } from './offering.js'
 import type { Connection, Host, Timer } from './ports.js'
+import { ReadCache } from './read-cache.js'
 
 const KINDS_OF_NOTIFICATION: Readonly<Record<string, readonly Kind[]>> = {
   'notifications/tools/list_changed': ['tools'],
@@ -31,10 +32,14 @@ export interface CatalogEvents {
   restMs(): number
   /** Without a connection because nobody needs it, which is no outage. */
   asleep(): boolean
+  /** Bytes of resources that may be kept; default LIMITS.keptReadsBytes. */
+  readonly readBytes?: number | undefined
 }
 
 /** Keeps what one upstream offers, kind by kind: one that fails leaves the others. */
 export class CatalogKeeper {
+  /** Contents of resources that its server allows to be kept. */
+  readonly reads: ReadCache
   #current: UpstreamCatalog = EMPTY_CATALOG
   #connection: Connection | null = null
   #forgetting: Timer | null = null
@@ -45,6 +50,7 @@ export class CatalogKeeper {
     private readonly host: Pick<Host, 'clock' | 'random'>,
     private readonly events: CatalogEvents,
   ) {
+    this.reads = new ReadCache(host.clock, spec.cacheTtlMs, events.readBytes)
     const keeperOf = (kind: Kind) =>
       new ListKeeper(kind, spec, host, {
         fetched: (list, freshUntil) => this.#accept(kind, list, freshUntil),
@@ -88,6 +94,7 @@ export class CatalogKeeper {
   disconnected(): void {
     const wasConnected = this.#connection !== null
     this.#connection = null
+    this.reads.clear()
     for (const kind of KINDS) {
       this.#lists[kind].disconnected()
       const known = this.#current[kind]
@@ -103,12 +110,19 @@ export class CatalogKeeper {
   }
 
   notified(method: string): void {
+    if (method.startsWith('notifications/resources/')) this.reads.clear()
     for (const kind of KINDS_OF_NOTIFICATION[method] ?? []) this.#lists[kind].changed()
   }
 
-  /** An answer says that what we list is not there. */
-  suspect(kinds: readonly Kind[]): void {
-    for (const kind of kinds) this.#lists[kind].suspect()
+  /** An answer says that what we list is not there. @returns true when that is looked into */
+  suspect(kinds: readonly Kind[]): boolean {
+    return kinds.map(kind => this.#lists[kind].suspect()).includes(true)
+  }
+
+  /** Somebody wants what is not in the lists. A promise where they are fetched for it. */
+  seek(kinds: readonly Kind[]): Promise<unknown> | null {
+    const fetches = kinds.flatMap(kind => this.#lists[kind].seek() ?? [])
+    return fetches.length > 0 ? Promise.all(fetches) : null
   }
 
   used(): void {

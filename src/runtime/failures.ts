@@ -71,3 +71,20 @@ export function seconds(ms: number): string {
 function clockTime(wallTime: number): string {
   return new Date(wallTime).toISOString().slice(11, 19)
 }
+
+/** A program that does not answer is ended; what ran in it may have run. */
+export function hung(error: GatewayError, checks: number): GatewayError {
+  const reason = `hung: ${checks} health checks in a row failed (${reasonOf(error)})`
+  const upstream = error.details.upstream ?? ''
+  const message = `${upstream}: ${reason}. The request may or may not have run; check before repeating it.`
+  return new GatewayError('OUTCOME_UNKNOWN', message, { upstream, reason, phase: 'unknown' })
+}
+
+export function stopping(upstream: string): GatewayError {
+  const reason = 'the gateway is stopping'
+  return new GatewayError('UPSTREAM_REMOVED', `${upstream}: ${reason}.`, {
+    upstream,
+    reason,
+    phase: 'unknown',
+  })
+}

@@ -20,6 +20,7 @@ import {
 import { refuseLater, startCall } from './calls/index.js'
 import { Crowd } from './crowd.js'
 import type {
+  Connector,
   ConnectorFactory,
   GatewayCore,
   Host,
@@ -34,13 +35,15 @@ import {
   CellTable,
   type CredentialSource,
   type InstanceFigures,
+  type RealmRoom,
   Realms,
   specOfBase,
+  specOfCell,
   withCredentials,
 } from './realms/index.js'
 import { renderEntry } from './rewrite.js'
 import { Store } from './store.js'
-import { Supervisor, type SupervisorEvents } from './supervisor.js'
+import { type Neighbourhood, Supervisor, type SupervisorEvents } from './supervisor.js'
 
 export interface RuntimeOptions {
   readonly host: Host
@@ -74,9 +77,10 @@ export class Runtime implements GatewayCore {
   readonly #idle = new Set<() => void>()
 
   constructor(private readonly options: RuntimeOptions) {
-    const { host, connectors, upstreams, events, credentials, hasIdentities = false } = options
+    const { host, connectors, upstreams, events, hasIdentities = false } = options
     const around = { host, store: this.store, events, suspicion: new Suspicion() }
     const specs: UpstreamSpec[] = []
+    const rare = new Set<string>()
     const views = new Map<string, UpstreamView>()
     for (const spec of upstreams) {
       if ('problem' in spec) {
@@ -85,24 +89,19 @@ export class Runtime implements GatewayCore {
       }
       specs.push(spec)
       const own = specOfBase(spec, hasIdentities)
+      if (own !== spec) rare.add(spec.name)
       const supervisor = new Supervisor(own, connectors(own), around)
       this.supervisors.set(spec.name, supervisor)
       views.set(spec.name, supervisor.view())
     }
     this.store.commitViews(views)
     const firstListUntil = host.clock.now() + LIMITS.firstListMs
-    this.#base = new BaseRealm(this.store, this.supervisors, { host, firstListUntil })
+    this.#base = new BaseRealm(this.store, this.supervisors, { host, firstListUntil }, rare)
     this.#realms = new Realms(this.#base, specs, {
       host,
       table: new CellTable(),
       firstListUntil,
-      make: (spec, principal, store) => {
-        const connector = withCredentials(spec, principal, connectors, {
-          ask: credentials,
-          clock: host.clock,
-        })
-        return new Supervisor(spec, connector, { ...around, store, owner: principal })
-      },
+      make: cellMaker(this.options, around),
     })
   }
 
@@ -269,6 +268,20 @@ export class Runtime implements GatewayCore {
     this.#booted = true
     for (const timer of this.#boots) timer.cancel()
     this.#base.changes.stop()
+  }
+}
+
+/** What is found out about a server (its era, its transport) is true for whoever connects with the same headers. */
+function cellMaker(
+  { connectors, credentials, host }: RuntimeOptions,
+  around: Neighbourhood,
+): RealmRoom['make'] {
+  const known = new WeakMap<UpstreamSpec, Connector>()
+  return (spec, ofSession, principal, store) => {
+    const shared = known.get(spec) ?? connectors(spec)
+    known.set(spec, shared)
+    const own = withCredentials(spec, principal, shared, connectors, { ask: credentials, clock: host.clock })
+    return new Supervisor(specOfCell(spec, ofSession), own, { ...around, store, owner: principal })
   }
 }
 

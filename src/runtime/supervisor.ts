@@ -10,15 +10,16 @@ import {
   type CallContext,
   EMPTY_CATALOG,
   EMPTY_OBJECT,
-  GatewayError,
+  type GatewayError,
   type LastError,
+  LIMITS,
   type Outcome,
   type UpstreamSpec,
   type UpstreamView,
 } from '../model/index.js'
 import { Admission } from './admission.js'
 import { CatalogKeeper } from './catalog-keeper.js'
-import { asGatewayError, reasonOf } from './failures.js'
+import { asGatewayError, hung, reasonOf, stopping } from './failures.js'
 import { findingOf, HealthWatch } from './health-watch.js'
 import { IdleStop } from './idle-stop.js'
 import { LeasePool } from './lease-pool.js'
@@ -41,6 +42,9 @@ export interface Neighbourhood {
   /** Whose alone it is; absent = everybody's, and nothing else may be written down. */
   readonly owner?: string
 }
+
+/** Resources kept of one identity's own instance: there may be hundreds of them. */
+const OWN_READ_BYTES = LIMITS.keptReadBytes
 
 /** Drives one upstream: feeds the machines, runs their effects, and tells the store what everybody may know. */
 export class Supervisor implements UpstreamActions {
@@ -90,6 +94,7 @@ export class Supervisor implements UpstreamActions {
       refused: error => this.watch.heed(error),
       restMs: () => Math.max(0, this.watch.closedUntil - host.clock.now()),
       asleep: () => this.state === 'idle',
+      readBytes: around.owner === undefined ? undefined : OWN_READ_BYTES,
     })
     this.#leases = new LeasePool(connector, host.clock, {
       violation: what => events.warning(spec.name, what),
@@ -379,20 +384,4 @@ export class Supervisor implements UpstreamActions {
     const until = Math.max(breaker.kind === 'open' ? breaker.until : 0, closedUntil)
     return until > now ? clock.wallTime() + until - now : null
   }
-}
-
-function hung(error: GatewayError, checks: number): GatewayError {
-  const reason = `hung: ${checks} health checks in a row failed (${reasonOf(error)})`
-  const upstream = error.details.upstream ?? ''
-  const message = `${upstream}: ${reason}. The request may or may not have run; check before repeating it.`
-  return new GatewayError('OUTCOME_UNKNOWN', message, { upstream, reason, phase: 'unknown' })
-}
-
-function stopping(upstream: string): GatewayError {
-  const reason = 'the gateway is stopping'
-  return new GatewayError('UPSTREAM_REMOVED', `${upstream}: ${reason}.`, {
-    upstream,
-    reason,
-    phase: 'unknown',
-  })
 }

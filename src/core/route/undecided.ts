@@ -1,5 +1,7 @@
-import type { Kind, Snapshot, UpstreamView } from '../../model/index.js'
-import type { Resolution } from './target.js'
+import type { Kind, Scope, Snapshot, UpstreamView } from '../../model/index.js'
+import { couldOwnName } from '../catalog/index.js'
+import { isServing } from '../health/index.js'
+import type { Resolution, Target } from './target.js'
 
 /** Nobody is known to be the owner: are there servers that could be it and cannot be judged now? */
 export function undecided(
@@ -17,6 +19,17 @@ export function undecided(
   return pending.length + unavailable.length === 0
     ? { kind: 'unknown' }
     : { kind: 'undecided', pending, unavailable }
+}
+
+/** Servers that may have got a tool or prompt of that name since their lists were fetched. */
+export function couldHave(snapshot: Snapshot, scope: Scope, target: Target): readonly string[] {
+  if (!('name' in target)) return []
+  const { name } = target
+  return [...snapshot.upstreams.values()].flatMap(view => {
+    if (!isServing(view) || (scope.kind === 'server' && scope.name !== view.name)) return []
+    const could = scope.kind === 'server' || couldOwnName(view.prefix, name) || couldOwnName(view.name, name)
+    return could ? [view.name] : []
+  })
 }
 
 /** What the server offers of these kinds is not known in full. */

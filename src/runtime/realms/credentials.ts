@@ -12,20 +12,23 @@ type Headers = Readonly<Record<string, string>>
 /**
  * A connector that asks for the identity's headers before each start, so that a renewed token is used from the next one
  * on. They go into the requests and nowhere else.
+ * @param shared the one of whoever brings no headers of his own
  */
 export function withCredentials(
   spec: UpstreamSpec,
   principal: string,
+  shared: Connector,
   connectors: ConnectorFactory,
   { ask, clock }: { readonly ask: CredentialSource | undefined; readonly clock: Clock },
 ): Connector {
   const { transport } = spec
-  if (!ask || transport.kind === 'stdio') return connectors(spec)
+  if (!ask || transport.kind === 'stdio') return shared
   let last: { readonly headers: Headers; readonly connector: Connector } | null = null
   return {
     open: async (events, signal, capabilities) => {
       const asked = Promise.resolve().then(() => ask({ upstream: spec.name, principal }))
       const headers = checked(await bounded(asked, spec, clock, signal), spec.name)
+      if (Object.keys(headers).length === 0) return shared.open(events, signal, capabilities)
       // The same headers: what was learned about the server holds on.
       if (!last || !sameHeaders(last.headers, headers)) {
         last = { headers, connector: connectors({ ...spec, transport: merged(transport, headers) }) }

@@ -6,7 +6,7 @@ import { Listing, type ListRoom } from '../listing.js'
 import type { Host, ListPage } from '../ports.js'
 import { Overlay, type Store } from '../store.js'
 import type { Supervisor } from '../supervisor.js'
-import { Cell, isListed, specOfCell, unusedView, yieldedView } from './cell.js'
+import { Cell, isListed, unusedView, yieldedView } from './cell.js'
 import type { CellTable } from './cell-table.js'
 
 /** What one caller sees and reaches. */
@@ -25,7 +25,12 @@ export interface RealmRoom {
   /** Monotonic ms, see `ListRoom`. */
   readonly firstListUntil: number
   /** An instance that is not started yet. */
-  make(spec: UpstreamSpec, principal: string, store: Pick<Store, 'current' | 'commitView'>): Supervisor
+  make(
+    spec: UpstreamSpec,
+    ofSession: boolean,
+    principal: string,
+    store: Pick<Store, 'current' | 'commitView'>,
+  ): Supervisor
 }
 
 /** The realm of everybody: the servers that all share, and the own ones of those who were not told apart. */
@@ -34,16 +39,27 @@ export class BaseRealm implements Realm {
   readonly host: Host
   readonly #listing: Listing
   readonly changes: ChangeWatch
+  readonly #askedAt = new Map<string, number>()
 
   constructor(
     readonly store: Store,
     private readonly supervisors: ReadonlyMap<string, Supervisor>,
     { host, firstListUntil }: Pick<RealmRoom, 'host' | 'firstListUntil'>,
+    /** Those that are not started with the gateway, because others have their own of them. */
+    private readonly rare: ReadonlySet<string>,
   ) {
     this.host = host
     this.changes = new ChangeWatch(store, host.clock)
     const { clock, random } = host
-    this.#listing = new Listing({ clock, random, store, supervisors, firstListUntil })
+    const firstListOf = (name: string) => this.#firstListOf(name)
+    this.#listing = new Listing({ clock, random, store, supervisors, firstListUntil, firstListOf })
+  }
+
+  #firstListOf(name: string): number | undefined {
+    if (!this.rare.has(name)) return undefined
+    const askedAt = this.#askedAt.get(name) ?? this.host.clock.now()
+    this.#askedAt.set(name, askedAt)
+    return askedAt + LIMITS.instanceListMs
   }
 
   supervisor(name: string): Supervisor | undefined {
@@ -222,7 +238,7 @@ export class OwnRealm implements Realm {
       },
     }
     const realm = this
-    const supervisor = this.room.make(specOfCell(spec, this.ofSession), this.principal, facade)
+    const supervisor = this.room.make(spec, this.ofSession, this.principal, facade)
     const cell = new Cell(name, this.principal, supervisor, this.host.clock, one => this.#yield(one))
     this.#cells.set(name, cell)
     this.room.table.add(cell)
