@@ -38,7 +38,9 @@ describe('a server with an instance for each identity', () => {
   })
 
   test('tells nobody what it said to another in its handshake, and has pages of its own', async () => {
-    const { runtime, list, as } = instances()
+    const answer = (request: UpstreamRequest, opened: Opened) =>
+      ownTool(request, opened).replace('{', '{"cacheScope":"public",')
+    const { runtime, list, as } = instances({ answer })
     await list('ann')
     const all = { kind: 'all' } as const
     expect(runtime.offer(all, as('ann')).instructions).toContain('for ann')
@@ -241,6 +243,10 @@ describe('an own instance', () => {
     runtime.endSession(two)
     await clock.pass(0)
     expect(clock.armed).toBe(0)
+    // Whoever still speaks for a session that is over gets no instance that nobody would ever end.
+    await list('local', one)
+    expect(runtime.instances('a')).toMatchObject({ total: 0 })
+    await runtime.stop()
   })
 
   test('is left by an identity that asks without a session: it has the one of its identity', async () => {
@@ -301,6 +307,14 @@ describe('an own instance', () => {
     expect(await list('ann')).toEqual([])
     expect(await list('eve')).toEqual([])
     expect(await call('a__ann', 'ann')).toBe('NOT_FOUND')
+    const before = opened.length
+    const context = { principal: 'eve', scope: { kind: 'server', name: 'a' }, era: 'legacy' } as const
+    runtime.call(
+      { method: 'x/y', params: null, context: { ...context, capabilities: Buffer.from('{}') } },
+      () => undefined,
+    )
+    await clock.pass(0)
+    expect(opened).toHaveLength(before)
     actions?.enable()
     await clock.pass(0)
     expect([await list('ann'), await list('eve')]).toEqual([['a__ann'], ['a__eve']])
@@ -381,6 +395,24 @@ describe('the bound on instances', () => {
     expect(first?.ended).toBe(true)
     await runtime.stop()
     await Promise.all(calls)
+  })
+
+  verifies(['D57'], 'never ends one that is still starting', async () => {
+    const { runtime, list, opened, clock, behaviour, as } = instances()
+    let open = (): void => undefined
+    const gate = new Promise<void>(resolve => {
+      open = resolve
+    })
+    behaviour.opening = (_, user) => (user === 'first' ? gate : null)
+    const first = runtime.list('tools', { kind: 'all' }, null, as('first'))
+    for (let user = 0; user < LIMITS.instances; user++) {
+      await clock.pass(1)
+      await list(`u${user}`)
+    }
+    open()
+    await clock.pass(0)
+    expect(nameOf(await first)).toEqual(['a__first'])
+    expect(opened.filter(({ ended }) => ended).map(({ user }) => user)).toEqual(['u0'])
   })
 
   test('tells a client that listens nothing: it would ask for the place again', async () => {
