@@ -110,6 +110,10 @@ export const LIMITS = {
   cancelGraceMs: 5_000,
   /** Milliseconds over which a server that came back is given its full load again. */
   slowStartMs: 10_000,
+  /** Milliseconds from the first byte of a server's HTTP answer to the end of its headers. */
+  answerHeadMs: 20_000,
+  /** Milliseconds until a server has taken a message that asks for no answer. */
+  receiptMs: 20_000,
   /** Bounds of what a server may ask for in Retry-After. */
   retryAfterMinMs: 100,
   retryAfterMaxMs: 5 * 60_000,
