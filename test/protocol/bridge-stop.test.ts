@@ -145,7 +145,9 @@ describe('a bridge to a gateway', () => {
         const { result } = JSON.parse(String(output.read()))
         expect(result._meta['dev.holdfast/failure']).toMatchObject({ kind: 'outcome_unknown' })
         expect(result.content[0].text).toContain('the bridge to the gateway was stopped')
-        await fake.records.waitFor(records => records.all.some(({ kind }) => kind === 'disconnected'))
+        await fake.records.waitFor(records =>
+          records.all.some(({ kind }) => kind === 'cancelled' || kind === 'disconnected'),
+        )
       } finally {
         gateway.signal('SIGKILL')
         await gateway.exit
