@@ -226,7 +226,7 @@ export class UpstreamConnection implements Connection {
   closed(fault: TransportFault): void {
     if (this.#over) return
     this.#end()
-    this.#settleAll(() => ({ kind: 'unknown', error: this.#lost(fault) }))
+    this.#settleAll(() => ({ kind: 'unknown', error: this.#lost({ ...fault, fatal: true }) }))
     this.#events.closed(this.#error(fault))
   }
 

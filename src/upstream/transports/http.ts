@@ -16,6 +16,7 @@ const GONE: TransportFault = {
   phase: 'never-sent',
   reason: 'session-lost',
   message: 'was not sent: the server no longer knows the session',
+  fatal: true,
 }
 const EVENT_STREAM = 'text/event-stream'
 /** Without it, any packing of the answer would be allowed. */
