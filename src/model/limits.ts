@@ -89,7 +89,7 @@ export const LIMITS = {
   tombstoneMs: 60_000,
   /** Cancelled requests remembered per connection. */
   tombstones: 10_000,
-  /** Cancelled requests that a child may go on with until it is recycled. */
+  /** Cancelled requests that a child may visibly go on with, beyond the grace, until it is recycled. */
   stuckRequests: 8,
   /** Progress notifications, and log notifications, a second for one request; of more the last is kept. */
   notificationsPerRequest: 10,

@@ -99,6 +99,7 @@ export class UpstreamConnection implements Connection {
         notify: message => this.notify(message),
         notification: (method, params) => this.#events.notification(method, params),
         violation: what => this.#conduct.violation(what),
+        unwanted: id => this.#cancelled.heard(id),
         listening: () => this.onListening?.(),
       },
       this.#clock,
@@ -341,7 +342,6 @@ export class UpstreamConnection implements Connection {
   /** Nothing is told, asked or counted any more. */
   #end(): void {
     this.#over = true
-    this.#cancelled.stop()
     this.#talk.stop()
     this.#conduct.stop()
   }
