@@ -18,7 +18,7 @@ import {
 import { type GatewayError, LIMITS, type Outcome, type UpstreamSpec } from '../model/index.js'
 import { reasonOf } from './failures.js'
 import type { Clock, Connection, Host, Timer } from './ports.js'
-import { askAlive, askForList, LATE_LIMIT_MS } from './probe.js'
+import { askAlive, askForList, LATE_LIMIT_MS, type Question } from './probe.js'
 
 /** What a failed or refused request says about its server. */
 export type Finding = 'alive' | 'failed' | 'unauthorized' | 'nothing'
@@ -199,17 +199,13 @@ export class HealthWatch {
     const connection = this.#connection
     if (!connection) return Promise.resolve(false)
     this.#feed({ kind: 'trial-began' })
-    const question = {
-      connection,
-      clock: this.#clock,
-      upstream: this.spec.name,
-      late: this.#late(connection),
-    }
-    this.#trial ??= askForList(question, Math.max(TRIAL_MS, this.#patienceMs)).then(outcome => {
-      if (connection !== this.#connection) return false
-      this.#trial = null
-      return this.#judge(outcome)
-    })
+    this.#trial ??= askForList(this.#question(connection), Math.max(TRIAL_MS, this.#patienceMs)).then(
+      outcome => {
+        if (connection !== this.#connection) return false
+        this.#trial = null
+        return this.#judge(outcome)
+      },
+    )
     return this.#trial
   }
 
@@ -229,6 +225,11 @@ export class HealthWatch {
     else if (isThrottled(error)) this.#feed({ kind: 'succeeded' })
     else this.#feed({ kind: 'failed', reason: reasonOf(error), crowded: false })
     return false
+  }
+
+  #question(connection: Connection): Question {
+    const { name: upstream } = this.spec
+    return { connection, clock: this.#clock, upstream, late: this.#late(connection) }
   }
 
   // ---- health checks --------------------------------------------------------------------------------------
@@ -251,11 +252,7 @@ export class HealthWatch {
     const held = startedAt - this.#dueAt > LATE_MS
     if (!held && this.#shouldProbe(connection, startedAt)) {
       const patienceMs = this.#patienceMs
-      const late = this.#late(connection)
-      const outcome = await askAlive(
-        { connection, clock: this.#clock, upstream: this.spec.name, late },
-        patienceMs,
-      )
+      const outcome = await askAlive(this.#question(connection), patienceMs)
       if (connection !== this.#connection) return
       const tookMs = this.#clock.now() - startedAt
       if (tookMs < patienceMs + LATE_MS) this.#probed(outcome, tookMs)
@@ -313,7 +310,7 @@ function isThrottled(error: GatewayError): boolean {
 
 /** An answer of any kind is a sign of life; what never left, or was refused by rule, says nothing. */
 export function findingOf(error: GatewayError): Finding {
-  if (error.details.local) return 'nothing'
+  if (error.details.local || error.details.connectionLost) return 'nothing'
   switch (error.code) {
     case 'SIGN_IN_REQUIRED':
       return 'unauthorized'

@@ -202,7 +202,7 @@ export interface Connection {
   readonly pid: number | null
   /** Requests without a final answer. */
   readonly inFlight: number
-  /** Cancelled requests that were not answered within the grace: the server may be going on with them for nobody. */
+  /** Cancelled requests that show progress after the grace: the server goes on with them for nobody. */
   readonly stuck?: number
   request(request: UpstreamRequest): RunningRequest
   /** Ends it in the server's way: stop ladder, session DELETE. Resolves when nothing of it is left. Idempotent. */

@@ -99,6 +99,7 @@ export class UpstreamConnection implements Connection {
         notify: message => this.notify(message),
         notification: (method, params) => this.#events.notification(method, params),
         violation: what => this.#conduct.violation(what),
+        unwanted: id => this.#cancelled.heard(id),
         listening: () => this.onListening?.(),
       },
       this.#clock,
@@ -226,7 +227,7 @@ export class UpstreamConnection implements Connection {
   closed(fault: TransportFault): void {
     if (this.#over) return
     this.#end()
-    this.#settleAll(() => ({ kind: 'unknown', error: this.#lost(fault) }))
+    this.#settleAll(() => ({ kind: 'unknown', error: this.#lost({ ...fault, fatal: true }) }))
     this.#events.closed(this.#error(fault))
   }
 
@@ -341,7 +342,6 @@ export class UpstreamConnection implements Connection {
   /** Nothing is told, asked or counted any more. */
   #end(): void {
     this.#over = true
-    this.#cancelled.stop()
     this.#talk.stop()
     this.#conduct.stop()
   }

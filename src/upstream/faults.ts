@@ -21,6 +21,7 @@ export function errorFrom(blamed: Blamed, fault: TransportFault): GatewayError {
     reason,
     cause: fault,
     ...(fault.local ? { local: true } : {}),
+    ...(fault.fatal ? { connectionLost: true } : {}),
     ...(retryAfter === undefined ? {} : { retryAfterMs: retryAfter }),
     ...(fault.exit?.code === 0 ? { quiet: true } : {}),
     ...(fault.reason === 'session-lost' ? { sessionLost: true } : {}),

@@ -4,6 +4,8 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { TIMEOUTS, TransportRecorder } from '../../../test/kit/transport-recorder.js'
 import { verifies } from '../../../test/kit/verifies.js'
 import { nodeHost } from '../../host/index.js'
+import { LIMITS } from '../../model/index.js'
+import type { HttpPool } from '../../runtime/ports.js'
 import { createHttpTransport } from './http.js'
 
 interface Seen {
@@ -123,6 +125,24 @@ describe('an answer over Streamable HTTP', () => {
       ['{"p":1}', 1],
       [result(1), 1],
     ])
+  })
+
+  test('is waited for as long as the request likes, the receipt of a notification for LIMITS.receiptMs', () => {
+    const asked: number[] = []
+    const pool: HttpPool = {
+      request: ({ headersTimeoutMs }) => {
+        asked.push(headersTimeoutMs)
+        return { abort: () => undefined }
+      },
+      destroy: () => undefined,
+    }
+    const host = { ...nodeHost(), dialer: { pool: () => pool } }
+    const spec = { kind: 'http', url: 'http://server.test/mcp', headers: {} } as const
+    const transport = createHttpTransport(host, spec, TIMEOUTS, new TransportRecorder())
+    transport.send(ask(1))
+    transport.send(NOTE)
+    transport.destroy()
+    expect(asked).toEqual([0, LIMITS.receiptMs])
   })
 
   test('to a notification may be nothing at all, or anything', async () => {

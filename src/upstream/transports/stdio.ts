@@ -221,7 +221,7 @@ class StdioTransport implements Transport {
       this.#onStart = null
       return
     }
-    for (const id of unsent) this.events.ended(id, { ...fault, phase: 'never-sent' })
+    for (const id of unsent) this.events.ended(id, { ...fault, phase: 'never-sent', fatal: true })
     this.events.closed(fault)
   }
 
