@@ -73,6 +73,26 @@ describe('an upstream', () => {
     expect(kind).toBe('backoff')
   })
 
+  test('whose session was lost gets a new one at once, as often as the last one held for a while', () => {
+    const lost = { ...OUTAGE, renews: true }
+    const { kind, current } = drive(
+      [0, { kind: 'boot' }],
+      [10, { kind: 'open-failed', epoch: 1, fault: OUTAGE }],
+      [2_000, { kind: 'timer-fired', epoch: 1 }],
+      [2_010, { kind: 'opened', epoch: 2 }],
+      [20_000, { kind: 'closed', epoch: 2, fault: lost }],
+    )
+    expect(kind).toBe('starting')
+    expect(current).toMatchObject({ failures: 1, lastFault: lost })
+    const again: [number, SuperviseEvent][] = [
+      [20_010, { kind: 'opened', epoch: 3 }],
+      [20_020, { kind: 'closed', epoch: 3, fault: lost }],
+    ]
+    let next = current
+    for (const [at, event] of again) next = step(next, event, at, 0.999, POLICY).next
+    expect(next.state.kind).toBe('backoff')
+  })
+
   test('that is misconfigured is tried rarely, and on demand', () => {
     const failing: [number, SuperviseEvent][] = [
       [0, { kind: 'boot' }],
