@@ -1,12 +1,12 @@
 import type { Clock, Random } from '../../runtime/ports.js'
 import { json, objectAt } from '../../wire/index.js'
 import type { UpstreamConnection } from '../connection.js'
-import { ALL_LISTS_CHANGED } from '../missed-changes.js'
+import { ALL_LISTS_CHANGED, PROMPT_MS } from '../missed-changes.js'
 
 const FIRST_RETRY_MS = 1_000
-const LAST_RETRY_MS = 60_000
+const LAST_RETRY_MS = 30_000
 /** A server that takes a subscription up says so at once (2026-07-28, subscriptions). */
-const ACKNOWLEDGED_MS = 30_000
+const ACKNOWLEDGED_MS = 10_000
 
 /**
  * Keeps one `subscriptions/listen` open for list changes, as long as the connection lives. A server that refuses it is
@@ -15,7 +15,7 @@ const ACKNOWLEDGED_MS = 30_000
 export class ListWatch {
   #retryMs = FIRST_RETRY_MS
   #refusals = 0
-  #wasOpen = false
+  #tries = 0
 
   constructor(
     private readonly connection: UpstreamConnection,
@@ -27,12 +27,12 @@ export class ListWatch {
     const wanted = this.#wanted()
     if (this.connection.isOver || !wanted) return
     const openedAt = this.clock.now()
+    this.#tries += 1
     const silence = this.clock.after(ACKNOWLEDGED_MS, () => running.cancel('not taken up'))
     this.connection.onListening = () => {
       silence.cancel()
       // What changed while nobody listened is found out by asking.
-      if (this.#wasOpen) this.#tellMissed()
-      this.#wasOpen = true
+      if (this.#tries > 1 || this.clock.now() - openedAt > PROMPT_MS) this.#tellMissed()
     }
     const running = this.connection.request({
       method: 'subscriptions/listen',
