@@ -13,9 +13,6 @@ export interface StdinEvents {
   stuck(): void
 }
 
-/** A write that fails at once and is smaller than this has left nothing behind; a larger one may just have filled up. */
-const WHOLE_WRITE_BYTES = 16 * 1024
-
 /**
  * Lines on their way into a child's stdin: bounded, and known to be unsent until they are written. A lone line leaves at
  * once; while several come in a turn, those of one turn leave in one write.
@@ -95,8 +92,8 @@ export class StdinQueue {
     const batch = lines.length === 1 ? (lines[0] as Line).bytes : Buffer.concat(lines.map(line => line.bytes))
     this.#bytes = 0
     if (this.child.write(batch)) return
-    // Refused with nothing left to write: the pipe is full for now, or broken, which is told in a moment.
-    if (batch.length < WHOLE_WRITE_BYTES && this.child.queuedBytes === 0) this.#doubtful = lines
+    // Refused with nothing left to write: broken, which is told in a moment.
+    if (this.child.queuedBytes === 0) this.#doubtful = lines
     this.#block()
   }
 
