@@ -30,7 +30,9 @@ function listening() {
       }
     },
   }
-  new ListWatch(connection as unknown as UpstreamConnection, clock, { next: () => 0.5 } as Host['random']).open()
+  new ListWatch(connection as unknown as UpstreamConnection, clock, {
+    next: () => 0.5,
+  } as Host['random']).open()
   return { clock, connection, asked, told, cancelled: () => cancelled }
 }
 

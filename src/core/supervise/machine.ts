@@ -288,7 +288,8 @@ function sentence(
 /** The first restart after a healthy run comes at once; a connection that keeps dying early backs off. */
 function onClosed(current: Supervised, fault: Fault, readyAt: number, moment: Moment): Step {
   const { now, policy } = moment
-  if (fault.renews && now - readyAt >= policy.renewAfterMs) return start({ ...current, lastFault: fault }, now)
+  if (fault.renews && now - readyAt >= policy.renewAfterMs)
+    return start({ ...current, lastFault: fault }, now)
   const healthy = now - readyAt >= Math.max(policy.resetAfterMs, 2 * current.lastDelayMs)
   const before = healthy ? forgive(current) : current
   const charged = charge(before, fault, moment)

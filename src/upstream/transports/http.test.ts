@@ -338,6 +338,29 @@ describe('a legacy session', () => {
     expect(events.log.slice(-2).map(event => event.kind)).toEqual(['ended', 'closed'])
   })
 
+  test('that is lost takes nothing more: what is sent while its end is told was never sent', async () => {
+    const { origin } = await serve((req, res) =>
+      req.body.includes('"id":1,') ? session(req, res) : void res.writeHead(404).end(),
+    )
+    const { transport, events } = connect(origin)
+    transport.send(ask(1))
+    await events.endedOf(1)
+    const ended = events.ended.bind(events)
+    events.ended = (id, fault) => {
+      ended(id, fault)
+      if (events.all('ended').length === 3) transport.send(ask(10))
+    }
+    transport.send(ask(8))
+    transport.send(ask(9))
+    await events.next('closed')
+    expect(events.all('ended').map(({ fault }) => fault?.phase)).toEqual([
+      undefined,
+      'rejected',
+      'rejected',
+      'never-sent',
+    ])
+  })
+
   test('is not begun by an answer to a modern request, nor by an id that no header can carry', async () => {
     const { origin, seen } = await serve((_, res) =>
       json(res, result(1), { 'mcp-session-id': seen.length === 1 ? 's-1' : 'a b' }),

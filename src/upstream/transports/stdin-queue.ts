@@ -25,8 +25,6 @@ export class StdinQueue {
   #blocked = false
   #blockedAt = 0
   #broken = false
-  /** Lines of a write of which the pipe took nothing, should it turn out to be broken. */
-  #doubtful: Line[] = []
   /** At most one, and only after the pipe was full. */
   #watch: Timer | null = null
 
@@ -53,15 +51,12 @@ export class StdinQueue {
 
   drained(): void {
     this.#blocked = false
-    this.#doubtful = []
     this.#flush()
   }
 
   /** The pipe broke: what waits now is never written. */
   broke(): void {
     this.#broken = true
-    this.#lines.unshift(...this.#doubtful)
-    this.#doubtful = []
   }
 
   /** The child is gone, or left alone. */
@@ -92,9 +87,11 @@ export class StdinQueue {
     const batch = lines.length === 1 ? (lines[0] as Line).bytes : Buffer.concat(lines.map(line => line.bytes))
     this.#bytes = 0
     if (this.child.write(batch)) return
-    // Refused with nothing left to write: broken, which is told in a moment.
-    if (this.child.queuedBytes === 0) this.#doubtful = lines
-    this.#block()
+    if (this.child.queuedBytes > 0) return this.#block()
+    // Refused with nothing left to write: the pipe is broken, and not one byte went through it.
+    this.#broken = true
+    this.#lines = lines
+    this.#bytes = batch.length
   }
 
   #block(): void {
