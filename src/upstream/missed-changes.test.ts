@@ -1,12 +1,15 @@
 import { describe, expect, test } from 'vitest'
 import { virtualClock } from '../../test/kit/virtual-clock.js'
-import type { Bytes, Outcome } from '../model/index.js'
+import { type Bytes, GatewayError, type Outcome } from '../model/index.js'
 import type { Host, HttpHandler, HttpPool, UpstreamRequest } from '../runtime/ports.js'
 import type { UpstreamConnection } from './connection.js'
 import { ListWatch } from './eras/open-modern.js'
 import { NotificationStream } from './transports/notification-stream.js'
 
-const FAILED = { kind: 'unknown', error: { phase: 'unknown' } } as unknown as Outcome
+const FAILED: Outcome = {
+  kind: 'unknown',
+  error: new GatewayError('OUTCOME_UNKNOWN', 'reset', { phase: 'unknown' }),
+}
 const ALL_LISTS = 3
 
 /** A subscription whose every request the test answers. */
@@ -84,6 +87,34 @@ describe('what changed while no subscription stood', () => {
     expect(told).toHaveLength(ALL_LISTS)
   })
 
+  test('is still listened for after the server asked for rests, and not within them', async () => {
+    const { clock, connection, asked, told } = listening()
+    const error = new GatewayError('OVERLOADED', 'HTTP 429', { phase: 'rejected', retryAfterMs: 30_000 })
+    for (let times = 1; times <= 4; times += 1) {
+      asked.at(-1)?.settle({ kind: 'rejected', error })
+      await clock.pass(29_000)
+      expect(asked).toHaveLength(times)
+      await clock.pass(2_000)
+      expect(asked).toHaveLength(times + 1)
+    }
+    connection.onListening?.()
+    expect(told).toHaveLength(ALL_LISTS)
+  })
+
+  test('is not listened for where the server refuses it three times in a row', async () => {
+    const { clock, connection, asked } = listening()
+    const error = new GatewayError('UPSTREAM_UNAVAILABLE', 'HTTP 404', { phase: 'rejected' })
+    const refuse = async () => {
+      asked.at(-1)?.settle({ kind: 'rejected', error })
+      const before = asked.length
+      for (let i = 0; i < 600 && asked.length === before; i += 1) await clock.pass(100)
+    }
+    for (let times = 0; times < 2; times += 1) await refuse()
+    connection.onListening?.()
+    for (let times = 0; times < 3; times += 1) await refuse()
+    expect(asked).toHaveLength(5)
+  })
+
   test('is known within a minute of the return of a server that was silent for long', async () => {
     const { clock, asked, cancelled } = listening()
     await clock.pass(600_000)
@@ -103,6 +134,16 @@ describe('what changed while the stream for notifications was down', () => {
     await clock.pass(1_000)
     opened(1)
     expect(told).toHaveLength(ALL_LISTS)
+  })
+
+  test('is not asked for within a rest that the server wanted', async () => {
+    const { clock, asked } = streaming()
+    asked[0]?.headers(429, { 'retry-after': '30' })
+    asked[0]?.end()
+    await clock.pass(29_000)
+    expect(asked).toHaveLength(1)
+    await clock.pass(2_000)
+    expect(asked).toHaveLength(2)
   })
 
   test('is not asked for when the first try opened at once, and is when it opened late', async () => {

@@ -41,6 +41,8 @@ export type Fact =
       readonly state: string
       readonly reason: string | null
     }
+  /** The wall clock was set. */
+  | { readonly kind: 'jumped'; readonly ms: number }
   | { readonly kind: 'warning'; readonly upstream: string; readonly what: string }
   /** A promise that was looked at while the run went on, and is broken. */
   | { readonly kind: 'broken'; readonly promise: string; readonly what: string }

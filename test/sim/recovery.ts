@@ -7,7 +7,7 @@ const HANDSHAKE_MS = 3_000
 /** A list that is not answered, and the pause before it is asked for again. */
 const LIST_MS = 10_000 + 5_000
 /** After a rest the lists that fell into it are fetched first. */
-const LISTED_MS = 1_000
+const LISTED_MS = 3_000
 /** Longer than any client is waited for that was asked something and says nothing. */
 const SILENCE_MS = 700_000
 const FINE = new Set(['ready', 'idle'])

@@ -1,3 +1,4 @@
+import type { Outcome } from '../../model/index.js'
 import type { Clock, Random } from '../../runtime/ports.js'
 import { json, objectAt } from '../../wire/index.js'
 import type { UpstreamConnection } from '../connection.js'
@@ -5,6 +6,8 @@ import { ALL_LISTS_CHANGED, PROMPT_MS } from '../missed-changes.js'
 
 const FIRST_RETRY_MS = 1_000
 const LAST_RETRY_MS = 30_000
+/** In a row. */
+const MOST_REFUSALS = 3
 /** A server that takes a subscription up says so at once (2026-07-28, subscriptions). */
 const ACKNOWLEDGED_MS = 10_000
 
@@ -31,6 +34,7 @@ export class ListWatch {
     const silence = this.clock.after(ACKNOWLEDGED_MS, () => running.cancel('not taken up'))
     this.connection.onListening = () => {
       silence.cancel()
+      this.#refusals = 0
       // What changed while nobody listened is found out by asking.
       if (this.#tries > 1 || this.clock.now() - openedAt > PROMPT_MS) this.#tellMissed()
     }
@@ -40,10 +44,10 @@ export class ListWatch {
       context: null,
       settle: outcome => {
         silence.cancel()
-        if (outcome.kind === 'answered' && 'error' in outcome.reply) this.#refusals += 1
-        if (outcome.kind === 'rejected') this.#refusals += 1
+        if (isRefusal(outcome)) this.#refusals += 1
         if (this.clock.now() - openedAt > LAST_RETRY_MS) this.#retryMs = FIRST_RETRY_MS
-        if (this.#refusals < 3) this.#again()
+        const restMs = 'error' in outcome ? outcome.error.details.retryAfterMs : undefined
+        if (this.#refusals < MOST_REFUSALS) this.#again(restMs)
       },
     })
   }
@@ -52,9 +56,9 @@ export class ListWatch {
     for (const message of ALL_LISTS_CHANGED) this.connection.message(message, null)
   }
 
-  #again(): void {
+  #again(restMs = 0): void {
     if (this.connection.isOver) return
-    const delay = this.#retryMs * (0.5 + this.random.next() / 2)
+    const delay = Math.max(restMs, this.#retryMs * (0.5 + this.random.next() / 2))
     this.#retryMs = Math.min(this.#retryMs * 2, LAST_RETRY_MS)
     this.clock.after(delay, () => this.open())
   }
@@ -68,4 +72,10 @@ export class ListWatch {
     }
     return Object.keys(wanted).length > 0 ? wanted : null
   }
+}
+
+/** It will not, as opposed to: not now. */
+function isRefusal(outcome: Outcome): boolean {
+  if (outcome.kind === 'answered') return 'error' in outcome.reply
+  return outcome.kind === 'rejected' && outcome.error.code !== 'OVERLOADED'
 }

@@ -169,15 +169,14 @@ describe('a request that fails', () => {
   ])(
     'with status %i is %s, with status, deciding headers and body, and without the query',
     async (status, phase, reason) => {
+      const date = 'Sat, 31 Jan 2026 12:01:00 GMT'
+      const deciding = { 'content-type': 'application/json', 'retry-after': '2', date }
       const { fault, events } = await outcome(
-        (_, res) =>
-          res
-            .writeHead(status, { 'content-type': 'application/json', 'retry-after': '2', 'x-other': '1' })
-            .end('{"error":1}'),
+        (_, res) => res.writeHead(status, { ...deciding, 'x-other': '1' }).end('{"error":1}'),
         '/mcp?key=s3cret',
       )
       expect(fault).toMatchObject({ phase, reason, status, message: `HTTP ${status} from POST /mcp` })
-      expect(fault?.headers).toEqual({ 'content-type': 'application/json', 'retry-after': '2' })
+      expect(fault?.headers).toEqual(deciding)
       expect(Buffer.from(fault?.body ?? []).toString()).toBe('{"error":1}')
       expect(events.log).toHaveLength(1)
     },

@@ -2,6 +2,7 @@ import { type Bytes, LIMITS } from '../../model/index.js'
 import type { Host, HttpExchange, HttpHandler, HttpPool, Timer } from '../../runtime/ports.js'
 import { SseParser } from '../../wire/index.js'
 import { ALL_LISTS_CHANGED, PROMPT_MS } from '../missed-changes.js'
+import { retryAfterMs } from '../retry-after.js'
 import type { TransportFault } from '../transport.js'
 import { collectBody } from './collect-body.js'
 import { statusFault } from './http-faults.js'
@@ -118,7 +119,8 @@ export class NotificationStream {
       const what = `GET ${this.source.path().split('?')[0]}`
       return this.source.sessionLost(statusFault(status, headers, body, what, true))
     }
-    if (status >= 500 || status === 429 || status === 408) return this.#again()
+    if (status >= 500 || status === 429 || status === 408)
+      return this.#again(retryAfterMs(headers, this.host.clock.wallTime()))
     if (!this.#wasOpen || this.#lastEventId === '') return
     this.#lastEventId = ''
     this.#again()
@@ -130,9 +132,9 @@ export class NotificationStream {
     return this.#wasOpen || namesLostSession(body)
   }
 
-  #again(): void {
+  #again(restMs = 0): void {
     if (this.#over || this.#timer) return
-    const delay = this.#retryMs * (0.5 + this.host.random.next() / 2)
+    const delay = Math.max(restMs, this.#retryMs * (0.5 + this.host.random.next() / 2))
     this.#retryMs = Math.min(this.#retryMs * 2, LAST_RETRY_MS)
     this.#timer = this.host.clock.after(delay, () => {
       this.#timer = null

@@ -193,7 +193,9 @@ export class HttpServer implements Site {
 
   #throttle({ method }: Message, answer: SiteAnswer): void {
     const { text, arrived } = this.#retryAfter(CALLS.has(method ?? ''))
-    refuse(answer, 429, { 'retry-after': text }, arrived)
+    // Its own clock, whatever ours does; a date has no parts of a second.
+    const date = new Date(EPOCH + Math.floor(this.app.world.now / 1_000) * 1_000).toUTCString()
+    refuse(answer, 429, { 'retry-after': text, date }, arrived)
   }
 
   /** In all the forms that are seen. */
