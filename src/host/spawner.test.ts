@@ -48,14 +48,14 @@ describe("a child's input", () => {
   })
 
   test('that is full tells so with the first line that it does not take whole, and drains', async () => {
-    const { child, told } = await shell("trap 'cat >/dev/null' TERM; echo up; while :; do sleep 1; done")
+    const { child, told } = await shell("trap 'cat >/dev/null' TERM; echo up; while :; do sleep 0.05; done")
     let lines = 0
     while (child.write(Buffer.alloc(1_000, 'x')) && lines < 10_000) lines += 1
     expect(child.queuedBytes).toBeGreaterThan(0)
     expect(child.queuedBytes).toBeLessThanOrEqual(1_000)
     expect(told).toEqual([])
     child.killGroup('SIGTERM')
-    await expect.poll(() => told).toEqual(['drain'])
+    await expect.poll(() => told, { timeout: 5_000 }).toEqual(['drain'])
     expect(child.queuedBytes).toBe(0)
   })
 })
