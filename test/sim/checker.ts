@@ -44,6 +44,7 @@ export function check(history: History, disturbed: string | null = null): Violat
     if (disturbed !== STEADY) checkSteady(request, closingAt, report)
     checkRefused(request, report)
     checkUnknown(request, handed, report)
+    checkAdvice(request, report)
   }
   checkEffects(requests, effects, report)
   checkProgress(history, requests, report)
@@ -220,6 +221,18 @@ function checkRefused({ sent, answers }: Request, report: Report): void {
   for (const { at, answer } of answers) {
     if (isRight && answer.said === 'refused')
       report('P12', at, `${describe(sent)} was refused: ${answer.words}`)
+  }
+}
+
+/** The rarest tries are five minutes apart, give or take a fifth. */
+const ADVICE_MS = 360_000
+
+/** F57: nobody is told to come back tomorrow because the wall clock was set. */
+function checkAdvice({ sent, answers }: Request, report: Report): void {
+  for (const { at, answer } of answers) {
+    const { retryAfterMs } = answer
+    if (retryAfterMs !== null && (retryAfterMs < 0 || retryAfterMs > ADVICE_MS))
+      report('F57', at, `${describe(sent)} is told to try again in ${retryAfterMs} ms`)
   }
 }
 

@@ -184,20 +184,35 @@ export class CoreClient implements Client {
     if (kind) {
       core.list(kind, { kind: 'all' }, null).then(
         () =>
-          this.#answer(id, { said: 'served', nonce: null, upstream: null, failure: null, words: 'a page' }),
+          this.#answer(id, {
+            said: 'served',
+            nonce: null,
+            upstream: null,
+            failure: null,
+            retryAfterMs: null,
+            words: 'a page',
+          }),
         (thrown: unknown) =>
           this.#answer(id, {
             said: 'refused',
             nonce: null,
             upstream: null,
             failure: null,
+            retryAfterMs: null,
             words: String(thrown),
           }),
       )
       return id
     }
     if (wish.method === 'ping') {
-      this.#answer(id, { said: 'served', nonce: null, upstream: null, failure: null, words: 'pong' })
+      this.#answer(id, {
+        said: 'served',
+        nonce: null,
+        upstream: null,
+        failure: null,
+        retryAfterMs: null,
+        words: 'pong',
+      })
       return id
     }
     const running = core.call(this.#call(wish), outcome => {

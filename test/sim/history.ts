@@ -66,6 +66,7 @@ export interface Answer {
   readonly upstream: string | null
   /** The kind of the failure, where the gateway itself tells one. */
   readonly failure: string | null
+  readonly retryAfterMs: number | null
   /** For people. */
   readonly words: string
 }

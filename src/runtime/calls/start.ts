@@ -146,7 +146,8 @@ class CallInFlight implements RunningCall {
     return names.flatMap(name => {
       const restMs = this.#restMs(name)
       if (restMs > 0) return throttled(name, restMs)
-      const view = store.current.upstreams.get(name)
+      // Of a supervised one, as it is at this moment.
+      const view = this.room.supervisor(name)?.view() ?? store.current.upstreams.get(name)
       return view ? unavailable(explained(view), host.clock.wallTime()) : []
     })
   }
