@@ -22,6 +22,7 @@ function listening() {
     isOver: false,
     capabilities: { tools: { listChanged: true } },
     onListening: null as (() => void) | null,
+    onOver: null as (() => void) | null,
     message: (bytes: Bytes) => told.push(bytes),
     request: (request: UpstreamRequest) => {
       asked.push(request)
@@ -113,6 +114,14 @@ describe('what changed while no subscription stood', () => {
     connection.onListening?.()
     for (let times = 0; times < 3; times += 1) await refuse()
     expect(asked).toHaveLength(5)
+  })
+
+  test('is of no interest any more when the connection is over: no timer is left', async () => {
+    const { clock, connection, asked } = listening()
+    asked[0]?.settle(FAILED)
+    expect(clock.armed).toBe(1)
+    connection.onOver?.()
+    expect(clock.armed).toBe(0)
   })
 
   test('is known within a minute of the return of a server that was silent for long', async () => {

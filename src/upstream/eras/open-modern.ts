@@ -1,5 +1,5 @@
 import type { Outcome } from '../../model/index.js'
-import type { Clock, Random } from '../../runtime/ports.js'
+import type { Clock, Random, Timer } from '../../runtime/ports.js'
 import { json, objectAt } from '../../wire/index.js'
 import type { UpstreamConnection } from '../connection.js'
 import { ALL_LISTS_CHANGED, PROMPT_MS } from '../missed-changes.js'
@@ -19,12 +19,15 @@ export class ListWatch {
   #retryMs = FIRST_RETRY_MS
   #refusals = 0
   #tries = 0
+  #timer: Timer | null = null
 
   constructor(
     private readonly connection: UpstreamConnection,
     private readonly clock: Clock,
     private readonly random: Random,
-  ) {}
+  ) {
+    connection.onOver = () => this.#timer?.cancel()
+  }
 
   open(): void {
     const wanted = this.#wanted()
@@ -60,7 +63,7 @@ export class ListWatch {
     if (this.connection.isOver) return
     const delay = Math.max(restMs, this.#retryMs * (0.5 + this.random.next() / 2))
     this.#retryMs = Math.min(this.#retryMs * 2, LAST_RETRY_MS)
-    this.clock.after(delay, () => this.open())
+    this.#timer = this.clock.after(delay, () => this.open())
   }
 
   #wanted(): Record<string, boolean> | null {
