@@ -1,4 +1,4 @@
-import { expect } from 'vitest'
+import { expect, test } from 'vitest'
 import { verifies } from '../../test/kit/verifies.js'
 import { LIMITS } from '../model/index.js'
 import { retryAfterMs } from './retry-after.js'
@@ -32,15 +32,11 @@ verifies(['J120'], 'Retry-After is read in every form, clamped, and nonsense is 
     expect(retryAfterMs({ 'retry-after': text }, NOW), String(text)).toBe(wanted)
 })
 
-verifies(
-  ['F57'],
-  "Retry-After as a date counts from the server's own clock, and from ours where it tells none",
-  () => {
-    const date = { 'retry-after': 'Sat, 31 Jan 2026 12:01:00 GMT' }
-    expect(retryAfterMs(date, NOW)).toBe(60_000)
-    expect(retryAfterMs(date, NOW + 50_000)).toBe(10_000)
-    const told = { ...date, date: 'Sat, 31 Jan 2026 12:00:20 GMT' }
-    for (const day of [-1, 0, 1]) expect(retryAfterMs(told, NOW + day * 86_400_000)).toBe(40_000)
-    expect(retryAfterMs({ ...date, date: 'yesterday' }, NOW)).toBe(60_000)
-  },
-)
+test("Retry-After as a date counts from the server's own clock, and from ours where it tells none", () => {
+  const date = { 'retry-after': 'Sat, 31 Jan 2026 12:01:00 GMT' }
+  expect(retryAfterMs(date, NOW)).toBe(60_000)
+  expect(retryAfterMs(date, NOW + 50_000)).toBe(10_000)
+  const told = { ...date, date: 'Sat, 31 Jan 2026 12:00:20 GMT' }
+  for (const day of [-1, 0, 1]) expect(retryAfterMs(told, NOW + day * 86_400_000)).toBe(40_000)
+  expect(retryAfterMs({ ...date, date: 'yesterday' }, NOW)).toBe(60_000)
+})
