@@ -55,6 +55,8 @@ export class HealthWatch {
   #patienceMs: number
   #trialTimer: Timer | null = null
   #trial: Promise<boolean> | null = null
+  /** Monotonic ms of its last return: what was sent before and fails says nothing of it now. */
+  #backAt = Number.NEGATIVE_INFINITY
   /** Monotonic ms of the last answer; -Infinity before the first. */
   lastOkAt = Number.NEGATIVE_INFINITY
   /** Monotonic ms until which the server asked to be left alone. */
@@ -110,7 +112,7 @@ export class HealthWatch {
   }
 
   /** Every request's end; the common case costs three numbers. */
-  record(outcome: Outcome, connection: Connection): void {
+  record(outcome: Outcome, connection: Connection, sentAt = Number.POSITIVE_INFINITY): void {
     if (outcome.kind === 'answered') {
       if (connection === this.#connection) this.#succeeded()
       return
@@ -121,7 +123,7 @@ export class HealthWatch {
     this.heed(error)
     if (connection !== this.#connection) return
     const finding = findingOf(error)
-    if (finding === 'failed') this.#failed(reasonOf(error))
+    if (finding === 'failed' && sentAt >= this.#backAt) this.#failed(reasonOf(error))
     else if (finding === 'unauthorized') this.events.unauthorized(error)
   }
 
@@ -154,7 +156,9 @@ export class HealthWatch {
   #failed(reason: string): void {
     const now = this.#clock.now()
     this.#window.record(now, true)
-    this.#feed({ kind: 'failed', reason, crowded: this.#window.isCrowded(now) })
+    // Of one that is not closed, only a trial decides.
+    if (this.#breaker.kind === 'closed')
+      this.#feed({ kind: 'failed', reason, crowded: this.#window.isCrowded(now) })
     this.#probeSoon()
   }
 
@@ -184,6 +188,7 @@ export class HealthWatch {
   }
 
   #recovered(): void {
+    this.#backAt = this.#clock.now()
     this.#probes = NO_PROBES
     this.#window.clear()
     this.events.recovered()
@@ -297,7 +302,8 @@ export class HealthWatch {
     if (isThrottled(error)) return this.#succeeded()
     if (error.details.local) return
     this.#probes = probeFailed(this.#probes, reasonOf(error))
-    this.#feed({ kind: 'failed', reason: reasonOf(error), crowded: this.isUnwell })
+    if (this.#breaker.kind === 'closed')
+      this.#feed({ kind: 'failed', reason: reasonOf(error), crowded: this.isUnwell })
     if (!this.isUnwell) return
     if (this.#probes.failures === this.#policy.failures) this.events.changed(true)
     this.events.unwell(error)

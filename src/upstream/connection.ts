@@ -63,6 +63,8 @@ export class UpstreamConnection implements Connection {
   #nextId = 1
   /** Told when the server has taken up a subscription. */
   onListening: (() => void) | null = null
+  /** Told when nothing can be asked any more. */
+  onOver: (() => void) | null = null
   #logLevel: string | null = null
   #over = false
   #codec: EraCodec
@@ -342,6 +344,7 @@ export class UpstreamConnection implements Connection {
   /** Nothing is told, asked or counted any more. */
   #end(): void {
     this.#over = true
+    this.onOver?.()
     this.#talk.stop()
     this.#conduct.stop()
   }

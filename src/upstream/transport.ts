@@ -26,7 +26,7 @@ export interface TransportFault {
   readonly message: string
   /** HTTP status, when there was one. */
   readonly status?: number
-  /** Response headers that decide something: content-type, retry-after, www-authenticate, allow. */
+  /** Response headers that decide something: content-type, retry-after, date, www-authenticate, allow. */
   readonly headers?: Readonly<Record<string, string>>
   /** First bytes of the body (at most 64 KiB), for the era probe and for the excerpt in messages. */
   readonly body?: Bytes

@@ -75,6 +75,8 @@ class HttpTransport implements Transport {
   #version: string | null = null
   /** The server does not know the session any more; what was under way is waited for. */
   #lost: TransportFault | null = null
+  /** Sent after that, and not yet told so. */
+  readonly #refused = new Set<number>()
   #sweeper: Timer | null = null
   #seenBySweep = 0
   #notifications: NotificationStream | null = null
@@ -234,10 +236,16 @@ class HttpTransport implements Transport {
 
   #refuse({ id }: OutgoingMessage): void {
     if (id === undefined) return
+    this.#refused.add(id)
     // A later turn: the caller is still inside `send`.
-    queueMicrotask(() => {
+    queueMicrotask(() => this.#tellRefused())
+  }
+
+  #tellRefused(): void {
+    for (const id of this.#refused) {
+      this.#refused.delete(id)
       if (!this.#over) this.events.ended(id, GONE)
-    })
+    }
   }
 
   /** Sockets of streams that are of no use any more would add up. */
@@ -278,6 +286,7 @@ class HttpTransport implements Transport {
   #leave(fault: TransportFault): void {
     if (this.#over) return
     this.#session = null
+    this.#tellRefused()
     this.events.closed(fault)
     this.destroy()
   }
