@@ -17,15 +17,17 @@ export interface ViewFacts {
   readonly previous: UpstreamView | undefined
   readonly since: number
   readonly lastError: LastError | null
-  /** Wall-clock ms. */
-  readonly nextAttemptAt: number | null
+  /** Monotonic ms. */
+  readonly nextAttemptDue: number | null
+  /** How far the wall clock is ahead of the monotonic one now. */
+  readonly wallAhead: number
   readonly settled: boolean
   readonly catalog: UpstreamCatalog
 }
 
 /** What everybody may know of one upstream. */
 export function viewOf(facts: ViewFacts): UpstreamView {
-  const { spec, machine, connection, previous, breaker, catalog } = facts
+  const { spec, machine, connection, previous, breaker, catalog, nextAttemptDue } = facts
   const { state, failures, restarts, lastFault } = machine
   const attempts = state.kind === 'ready' && breaker.kind !== 'closed' ? breaker.opens : failures
   const view = {
@@ -37,7 +39,8 @@ export function viewOf(facts: ViewFacts): UpstreamView {
     since: facts.since,
     reason: state.kind === 'ready' ? facts.trouble : reasonFor(state, lastFault, spec),
     lastError: facts.lastError,
-    nextAttemptAt: facts.nextAttemptAt,
+    nextAttemptAt: nextAttemptDue === null ? null : nextAttemptDue + facts.wallAhead,
+    nextAttemptDue,
     attempts,
     restarts,
     pid: connection?.pid ?? null,

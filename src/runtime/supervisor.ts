@@ -347,6 +347,7 @@ export class Supervisor implements UpstreamActions {
   }
 
   view(): UpstreamView {
+    const { clock } = this.#host
     return viewOf({
       spec: this.spec,
       machine: this.#life.machine,
@@ -358,18 +359,17 @@ export class Supervisor implements UpstreamActions {
       previous: this.around.store.current.upstreams.get(this.spec.name),
       since: this.#since,
       lastError: this.#lastError,
-      nextAttemptAt: this.#life.nextAttemptAt ?? this.#nextTrialAt(),
+      nextAttemptDue: this.#life.nextAttemptDue ?? this.#nextTrialDue(),
+      wallAhead: clock.wallTime() - clock.now(),
       settled: this.#settled,
       catalog: this.#catalog?.current ?? EMPTY_CATALOG,
     })
   }
 
-  #nextTrialAt(): number | null {
+  #nextTrialDue(): number | null {
     const { breaker, closedUntil } = this.watch
-    const { clock } = this.#host
-    const now = clock.now()
     const until = Math.max(breaker.kind === 'open' ? breaker.until : 0, closedUntil)
-    return until > now ? clock.wallTime() + until - now : null
+    return until > this.#host.clock.now() ? until : null
   }
 }
 

@@ -131,7 +131,7 @@ class CallInFlight implements RunningCall {
   }
 
   #unavailableErrors(views: readonly UpstreamView[]): GatewayError[] {
-    return views.map(view => unavailable(view, this.room.host.clock.wallTime()))
+    return views.map(view => unavailable(view, this.room.host.clock.now()))
   }
 
   #waitForCommit(ms: number, then: () => void): void {
