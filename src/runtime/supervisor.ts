@@ -227,8 +227,7 @@ export class Supervisor implements UpstreamActions {
       if (opening.signal.aborted) return
       const error = asGatewayError(thrown, this.spec.name)
       this.#remember(error)
-      const counts = this.spec.transport.kind === 'stdio'
-      this.#feed({ kind: 'open-failed', epoch, fault: faultOf(error, counts, this.#isOurs()) })
+      this.#blame('open-failed', epoch, error, this.spec.transport.kind === 'stdio')
       // Trying on would keep a remote awake that nobody needs.
       if (this.spec.supervision.wake && this.waiting === 0) this.#feed({ kind: 'idled' })
       this.#settle()
@@ -298,19 +297,21 @@ export class Supervisor implements UpstreamActions {
     }
     // A session that a server forgot is no failure of its own; it becomes one when it happens again at once.
     const counts = error.details.sessionLost !== true || this.#life.machine.failures > 0
-    this.#feed({ kind: 'closed', epoch, fault: faultOf(error, counts, this.#isOurs()) })
+    this.#blame('closed', epoch, error, counts)
     this.#settle()
   }
 
-  #isOurs(): boolean {
+  #blame(kind: 'open-failed' | 'closed', epoch: number, error: GatewayError, counts: boolean): void {
     const { suspicion, store, host } = this.around
     const now = host.clock.now()
-    suspicion.failed(this.spec.name, now)
+    suspicion.failed(this.spec.name, now, since => this.#feed({ kind: 'pardoned', since }))
     let total = 0
     for (const { state } of store.current.upstreams.values()) {
       if (state !== 'disabled' && state !== 'misconfigured' && state !== 'idle') total += 1
     }
-    return suspicion.isOurs(now, total)
+    const ours = suspicion.isOurs(now, total)
+    this.#feed({ kind, epoch, fault: faultOf(error, counts, ours) })
+    if (ours) suspicion.pardon(now)
   }
 
   // ---- health ---------------------------------------------------------------------------------------------

@@ -9,4 +9,10 @@ export const WIDE: readonly Requirement[] = [
     source: FAULTS,
     behaviour: 'A jump of the wall clock changes timestamps and nothing else; waits are told as they are.',
   },
+  {
+    id: 'F66',
+    source: FAULTS,
+    behaviour:
+      'When most servers fail at the same moment none of them is condemned for it, the first to fail included, and the lists stay.',
+  },
 ]

@@ -62,6 +62,8 @@ export type SuperviseEvent =
   | { readonly kind: 'open-failed'; readonly epoch: number; readonly fault: Fault }
   | { readonly kind: 'closed'; readonly epoch: number; readonly fault: Fault }
   | { readonly kind: 'timer-fired'; readonly epoch: number }
+  /** Most servers failed together since then: that was ours, and counts against nobody. */
+  | { readonly kind: 'pardoned'; readonly since: number }
   /** A person wants it started anew. */
   | { readonly kind: 'restarted' }
   | { readonly kind: 'enabled' }
@@ -154,6 +156,8 @@ function stepLiving(current: Supervised, event: SuperviseEvent, moment: Moment):
       return state.kind === 'ready' ? onClosed(current, event.fault, state.readyAt, moment) : ignore(current)
     case 'timer-fired':
       return 'until' in state ? start(current, now) : ignore(current)
+    case 'pardoned':
+      return pardon(current, event.since, moment)
     default:
       return onOrder(current, event.kind, now)
   }
@@ -205,6 +209,17 @@ function forgive(current: Supervised): Supervised {
     condemned: false,
     lastFault: null,
   }
+}
+
+/** Whom only these ends condemned is condemned no more. */
+function pardon(current: Supervised, since: number, { now, policy }: Moment): Step {
+  const ends = current.ends.filter(at => at < since)
+  if (ends.length === current.ends.length) return ignore(current)
+  const { max } = policy.budget
+  const spent = current.ends.length >= max && ends.length < max
+  const pardoned = { ...current, ends, condemned: current.condemned && !spent }
+  if (current.state.kind === 'quarantined' && !pardoned.condemned) return start(pardoned, now)
+  return { next: pardoned, effects: [] }
 }
 
 function start(current: Supervised, now: number): Step {
