@@ -36,6 +36,9 @@ describe('the demo', () => {
   }, 40_000)
 })
 
+/** From the start of the process. */
+const FIRST_MS = 2_000
+
 describe('the first list after the process started', () => {
   const node = (code: string) => ({ command: process.execPath, args: ['-e', code], env: markedEnvironment() })
 
@@ -50,16 +53,25 @@ describe('the first list after the process started', () => {
         refused: { type: 'http', url: `http://127.0.0.1:${await closedPort()}/mcp` },
         crashing: node('process.exit(1)'),
       }
-      const spawned = performance.now()
-      const gateway = await startGateway({ mcpServers: { ...bad, ...good } })
-      const client = await connectV1Http(gateway.url)
-      const { tools, _meta } = await client.listTools()
-      const firstMs = performance.now() - spawned
-      expect(tools.map(tool => tool.name)).toEqual(['fake__echo'])
-      const missing = _meta?.['dev.holdfast/unavailable'] as { upstream: string }[]
-      expect(missing.map(entry => entry.upstream)).toEqual(['hung', 'silent', 'refused', 'crashing'])
-      // A second on an idle machine; the tests share two cores with others.
-      expect(firstMs).toBeLessThan(5_000)
+      const start = async () => {
+        const spawned = performance.now()
+        const gateway = await startGateway({ mcpServers: { ...bad, ...good } })
+        const client = await connectV1Http(gateway.url)
+        const { tools, _meta } = await client.listTools()
+        const ms = performance.now() - spawned
+        expect(tools.map(tool => tool.name)).toEqual(['fake__echo'])
+        const missing = _meta?.['dev.holdfast/unavailable'] as { upstream: string }[]
+        expect(missing.map(entry => entry.upstream)).toEqual(['hung', 'silent', 'refused', 'crashing'])
+        return { gateway, client, ms }
+      }
+      // A second on an idle machine. One slow start of three may be the machine's; three are not.
+      let { gateway, client, ms } = await start()
+      for (let again = 0; again < 2 && ms >= FIRST_MS; again += 1) {
+        await client.close()
+        await gateway.stop()
+        ;({ gateway, client, ms } = await start())
+      }
+      expect(ms).toBeLessThan(FIRST_MS)
       const plain = await startGateway({ mcpServers: good })
       const other = await connectV1Http(plain.url)
       await plain.settled()

@@ -27,6 +27,9 @@ function failureIn(answer: RawResponse): Record<string, unknown> {
   return JSON.parse(answer.messages[0] ?? '{}').result?._meta?.['dev.holdfast/failure'] ?? {}
 }
 
+/** Gateways of which one has to be asked before it looks at its descriptors. */
+const TRIES = 5
+
 describe('a machine without descriptors', () => {
   verifies(
     ['F58'],
@@ -34,27 +37,26 @@ describe('a machine without descriptors', () => {
     () =>
       withFakes([OBEDIENT, { transport: 'http', script: { builtins: ['echo'] } }], async (child, remote) => {
         const mark = freshMark()
-        const gateway = await startGateway(
-          {
-            mcpServers: {
-              child: { ...marked(child, mark), holdfast: { lazy: true } },
-              remote: { ...remote.entry, holdfast: { lazy: true } },
-            },
-          },
-          { env: { HOLDFAST_STATE_DIR: freshFolder('state') } },
-        )
-        // Enough for the client's own connection and no more.
-        const kept = await holdDescriptors(gateway)
-        try {
-          // A gateway that has seen its lack already takes no new calls at all.
-          const lackOfThem = /no file descriptors left \(EMFILE\)|gateway is overloaded|connection closed/
-          for (const name of ['child', 'remote']) {
-            const down = await kept.call(`${name}__echo`)
-            expect(down, name).toMatch(lackOfThem)
-            expect(down, name).not.toContain('misconfigured')
-          }
-        } finally {
-          kept.release()
+        const mcpServers = {
+          child: { ...marked(child, mark), holdfast: { lazy: true } },
+          remote: { ...remote.entry, holdfast: { lazy: true } },
+        }
+        const gateways: TestGateway[] = []
+        const told = new Map<string, string>()
+        // Once a gateway has seen its lack it takes no new calls at all; then the next one is asked what is left to ask.
+        while (told.size < 2) {
+          if (gateways.length === TRIES) throw new Error(`not asked in time, ${TRIES} times`)
+          await gateways.at(-1)?.stop()
+          const env = { HOLDFAST_STATE_DIR: freshFolder('state') }
+          const next = await startGateway({ mcpServers }, { env })
+          gateways.push(next)
+          for (const [name, answer] of await withoutDescriptors(next, told)) told.set(name, answer)
+        }
+        const gateway = gateways.at(-1) as TestGateway
+        for (const [name, answer] of told) {
+          expect(answer, name).toContain('no file descriptors left (EMFILE)')
+          expect(answer, name).toContain('"kind":"unavailable"')
+          expect(answer, name).not.toContain('misconfigured')
         }
         expect(gateway.running).toBe(true)
         await gateway.waitFor(status => status.gateway.load?.level === 0, 20_000)
@@ -113,6 +115,26 @@ describe('a machine without descriptors', () => {
     60_000,
   )
 })
+
+/** What servers answer to a call, except those whose answer is known, as long as the gateway takes calls. */
+async function withoutDescriptors(
+  gateway: TestGateway,
+  known: ReadonlyMap<string, string>,
+): Promise<ReadonlyMap<string, string>> {
+  const told = new Map<string, string>()
+  // Enough for the client's own connection and no more.
+  const kept = await holdDescriptors(gateway)
+  try {
+    for (const name of ['child', 'remote'].filter(each => !known.has(each))) {
+      const answer = await kept.call(`${name}__echo`)
+      if (/gateway is overloaded|connection closed/.test(answer)) break
+      told.set(name, answer)
+    }
+  } finally {
+    kept.release()
+  }
+  return told
+}
 
 /** Takes every descriptor of the gateway but those of one connection with a session, which can still call. */
 async function holdDescriptors(gateway: TestGateway) {
