@@ -142,31 +142,36 @@ async function holdDescriptors(gateway: TestGateway) {
   const { headers } = await openSession(gateway.url)
   const socket = connect(Number(port), hostname)
   await new Promise(resolve => socket.once('connect', resolve))
+  socket.on('error', () => {})
+  // It may be closed between two calls as well as in one.
+  const closed = new Promise<string>(resolve => socket.once('close', () => resolve('connection closed')))
   let text = ''
   let look = () => {}
   socket.setEncoding('utf8').on('data', (chunk: string) => {
     text += chunk
     look()
   })
+  const ask = (method: string, params = {}) =>
+    new Promise<string>(resolve => {
+      text = ''
+      look = () => {
+        if (/\r\n\r\n[\s\S]*"id":1/.test(text)) resolve(text)
+      }
+      const body = rpc(method, params)
+      const lines = [
+        `POST ${pathname} HTTP/1.1`,
+        `host: ${hostname}:${port}`,
+        `content-length: ${body.length}`,
+        ...Object.entries(headers).map(([key, value]) => `${key}: ${value}`),
+      ]
+      socket.write(`${lines.join('\r\n')}\r\n\r\n${body}`)
+    })
+  // The kernel may have made the connection while the gateway has not taken it yet.
+  await ask('ping')
   // Descriptors below the ones in use cannot be taken away, and none above them is given out.
   limitDescriptors(gateway.pid, 4)
   return {
-    call: (name: string) =>
-      new Promise<string>(resolve => {
-        text = ''
-        look = () => {
-          if (/\r\n\r\n[\s\S]*"id":1/.test(text)) resolve(text)
-        }
-        socket.once('close', () => resolve('connection closed'))
-        const body = rpc('tools/call', { name, arguments: {} })
-        const lines = [
-          `POST ${pathname} HTTP/1.1`,
-          `host: ${hostname}:${port}`,
-          `content-length: ${body.length}`,
-          ...Object.entries(headers).map(([key, value]) => `${key}: ${value}`),
-        ]
-        socket.write(`${lines.join('\r\n')}\r\n\r\n${body}`)
-      }),
+    call: (name: string) => Promise.race([closed, ask('tools/call', { name, arguments: {} })]),
     release: () => {
       limitDescriptors(gateway.pid, 1_024)
       socket.destroy()
