@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { ensureBuilt, ROOT } from '../kit/build.js'
@@ -8,6 +8,7 @@ import { gatewayEnvironment, startGateway, type TestConfig } from '../kit/gatewa
 import { blackHole, closedPort } from '../kit/ports.js'
 import { markedEnvironment } from '../kit/processes.js'
 import { freshFolder } from '../kit/run-folder.js'
+import { slowness } from '../kit/slowness.js'
 
 describe('the demo', () => {
   test('shows what is up, and what is down and why', async () => {
@@ -36,22 +37,14 @@ describe('the demo', () => {
   }, 40_000)
 })
 
-/** From the start of the process, on a machine that starts an empty one in `BARE_MS`. */
+/** From the start of the process. */
 const FIRST_MS = 2_000
-const BARE_MS = 150
 
 type Closing = () => Promise<unknown>
 
-/** How much longer than wanted this machine takes for an empty program at the moment; at least 1. */
-function slowness(): number {
-  const started = performance.now()
-  execFileSync(process.execPath, ['-e', ''])
-  return Math.max(1, (performance.now() - started) / BARE_MS)
-}
-
 /** Starts a gateway and asks it for its tools as soon as it listens. */
 async function firstList(mcpServers: TestConfig['mcpServers'], opened: Closing[]) {
-  const slow = slowness()
+  const slow = await slowness()
   const spawned = performance.now()
   const gateway = await startGateway({ mcpServers })
   opened.push(() => gateway.stop())
@@ -103,15 +96,18 @@ describe('the first list after the process started', () => {
       await plain.settled()
       const time = async (each: typeof client) => {
         const started = performance.now()
-        for (let i = 0; i < 50; i += 1) await each.listTools()
+        for (let i = 0; i < 25; i += 1) await each.listTools()
         return performance.now() - started
       }
       await time(other)
-      const rounds = []
-      for (let round = 0; round < 5; round += 1) rounds.push((await time(client)) / (await time(other)))
-      rounds.sort((a, b) => a - b)
+      // The quickest of each: in between, the machine may have been busy with other things.
+      let [withBad, without] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]
+      for (let round = 0; round < 10; round += 1) {
+        withBad = Math.min(withBad, await time(client))
+        without = Math.min(without, await time(other))
+      }
       // The list itself is a little longer: it names four servers.
-      expect(rounds[2]).toBeLessThan(2)
+      expect(withBad / without).toBeLessThan(2)
     } finally {
       for (const close of opened.reverse()) await close()
       await fake.stop()

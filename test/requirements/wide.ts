@@ -15,4 +15,17 @@ export const WIDE: readonly Requirement[] = [
     behaviour:
       'When most servers fail at the same moment none of them is condemned for it, the first to fail included, and the lists stay.',
   },
+  {
+    id: 'F67',
+    source: FAULTS,
+    behaviour:
+      'With every server down at the start the gateway is ready at once, its lists are empty and say why, and all heals by itself.',
+  },
+  {
+    id: 'F69',
+    source: FAULTS,
+    behaviour:
+      'Clients of either era get the full lists of a server that has only one of them, and can use it.',
+    eras: ['legacy', 'modern'],
+  },
 ]
