@@ -1,6 +1,14 @@
 import type { LookupFunction } from 'node:net'
 import { type Dispatcher, Pool } from 'undici'
-import type { Dialer, HttpExchange, HttpFault, HttpHandler, HttpPool, HttpRequest } from '../runtime/ports.js'
+import type {
+  Clock,
+  Dialer,
+  HttpExchange,
+  HttpFault,
+  HttpHandler,
+  HttpPool,
+  HttpRequest,
+} from '../runtime/ports.js'
 import { localFault } from './local-faults.js'
 
 /** Sockets to one origin: more than the calls that may be in flight, plus streams. */
@@ -17,26 +25,54 @@ export interface DialerOptions {
   readonly lookup?: LookupFunction
   /** Certificate authorities to trust instead of the usual ones, PEM. */
   readonly ca?: string
+  /** Tells how long the gateway stood still, whenever it did. */
+  readonly clock?: Pick<Clock, 'onStall'>
 }
 
 export function createDialer(options: DialerOptions = {}): Dialer {
   return { pool: (origin, { connectTimeoutMs }) => new UndiciPool(origin, connectTimeoutMs, options) }
 }
 
-export const undiciDialer: Dialer = createDialer()
-
 class UndiciPool implements HttpPool {
-  readonly #pool: Pool
+  #pool: Pool
+  /** Pools of before a sleep on which something is still under way. */
+  readonly #left = new Set<Pool>()
+  readonly #forget: () => void
 
   constructor(
     private readonly origin: string,
-    connectTimeoutMs: number,
-    options: DialerOptions,
+    private readonly connectTimeoutMs: number,
+    private readonly options: DialerOptions,
   ) {
-    this.#pool = new Pool(origin, {
+    this.#pool = this.#fresh()
+    const leave = options.clock?.onStall?.(lateMs => {
+      if (lateMs >= IDLE_MS) this.#leaveIdle()
+    })
+    this.#forget = () => leave?.()
+  }
+
+  /** After a sleep an idle connection may lead nowhere; what is under way on one may still end well. */
+  #leaveIdle(): void {
+    const old = this.#pool
+    this.#pool = this.#fresh()
+    this.#left.add(old)
+    // Resolves once nothing of it is under way.
+    void old
+      .close()
+      .catch(() => undefined)
+      .then(() => this.#left.delete(old))
+  }
+
+  #fresh(): Pool {
+    const { lookup, ca } = this.options
+    return new Pool(this.origin, {
       connections: MAX_SOCKETS,
       pipelining: 1,
-      connect: { timeout: connectTimeoutMs, ...options },
+      connect: {
+        timeout: this.connectTimeoutMs,
+        ...(lookup === undefined ? {} : { lookup }),
+        ...(ca === undefined ? {} : { ca }),
+      },
       // Streams may be quiet for hours; the idle rules are the gateway's own.
       bodyTimeout: 0,
       headersTimeout: 0,
@@ -64,7 +100,8 @@ class UndiciPool implements HttpPool {
   }
 
   destroy(): void {
-    void this.#pool.destroy().catch(() => undefined)
+    this.#forget()
+    for (const pool of [this.#pool, ...this.#left]) void pool.destroy().catch(() => undefined)
   }
 }
 

@@ -1,5 +1,5 @@
 import { type Breaker, verdictOf } from '../core/health/index.js'
-import type { Fault, Supervised, SuperviseState } from '../core/supervise/index.js'
+import type { Fault, Supervised } from '../core/supervise/index.js'
 import type { GatewayError, LastError, UpstreamCatalog, UpstreamSpec, UpstreamView } from '../model/index.js'
 import { reasonOf } from './failures.js'
 import type { Connection } from './ports.js'
@@ -28,7 +28,7 @@ export interface ViewFacts {
 /** What everybody may know of one upstream. */
 export function viewOf(facts: ViewFacts): UpstreamView {
   const { spec, machine, connection, previous, breaker, catalog, nextAttemptDue } = facts
-  const { state, failures, restarts, lastFault } = machine
+  const { state, failures, restarts } = machine
   const attempts = state.kind === 'ready' && breaker.kind !== 'closed' ? breaker.opens : failures
   const view = {
     name: spec.name,
@@ -37,7 +37,7 @@ export function viewOf(facts: ViewFacts): UpstreamView {
     state: state.kind,
     breaker: breaker.kind,
     since: facts.since,
-    reason: state.kind === 'ready' ? facts.trouble : reasonFor(state, lastFault, spec),
+    reason: state.kind === 'ready' ? facts.trouble : reasonFor(machine, spec),
     lastError: facts.lastError,
     nextAttemptAt: nextAttemptDue === null ? null : nextAttemptDue + facts.wallAhead,
     nextAttemptDue,
@@ -55,7 +55,15 @@ export function viewOf(facts: ViewFacts): UpstreamView {
   return { ...view, health }
 }
 
-function reasonFor(state: SuperviseState, lastFault: Fault | null, spec: UpstreamSpec): string | null {
+/** A sign-in that was wanted is still a fact when it can not even be reached any more. */
+function reasonFor(machine: Supervised, spec: UpstreamSpec): string | null {
+  const { state, signIn } = machine
+  const reason = presentReason(machine, spec)
+  const isTrying = state.kind === 'starting' || 'until' in state
+  return isTrying && signIn !== null ? `${reason}; before that: ${signIn}` : reason
+}
+
+function presentReason({ state, lastFault }: Supervised, spec: UpstreamSpec): string | null {
   switch (state.kind) {
     case 'ready':
       return null

@@ -316,12 +316,13 @@ export class Supervisor implements UpstreamActions {
 
   // ---- health ---------------------------------------------------------------------------------------------
 
-  /** A hung program is ended and started anew; a remote is left to its breaker. */
+  /** A hung program, or a stream that may be dead, is ended and started anew; other remotes are left to their breaker. */
   #unwell(error: GatewayError): void {
-    const connection = this.#connection
-    if (connection?.transport === 'stdio' && this.admission.inFlight === 0) {
-      this.#lose(this.#life.machine.epoch, hung(error, this.spec.supervision.health.failures))
-    }
+    const transport = this.#connection?.transport
+    if ((transport !== 'stdio' && transport !== 'sse') || this.admission.inFlight > 0) return
+    const { failures } = this.spec.supervision.health
+    const what = transport === 'stdio' ? `hung: ${failures} health checks in a row failed` : 'silent'
+    this.#lose(this.#life.machine.epoch, hung(error, what))
   }
 
   #recover(): void {
@@ -374,8 +375,8 @@ export class Supervisor implements UpstreamActions {
   }
 }
 
-function hung(error: GatewayError, checks: number): GatewayError {
-  const reason = `hung: ${checks} health checks in a row failed (${reasonOf(error)})`
+function hung(error: GatewayError, what: string): GatewayError {
+  const reason = `${what} (${reasonOf(error)})`
   const upstream = error.details.upstream ?? ''
   const message = `${upstream}: ${reason}. The request may or may not have run; check before repeating it.`
   return new GatewayError('OUTCOME_UNKNOWN', message, { upstream, reason, phase: 'unknown' })

@@ -52,6 +52,8 @@ export interface Supervised {
   readonly everReady: boolean
   /** The last fault in a row of failures; kept while the next try is under way, so that status can say it. */
   readonly lastFault: Fault | null
+  /** The words with which it wanted a sign-in; null once it was ready after that. */
+  readonly signIn: string | null
 }
 
 export type SuperviseEvent =
@@ -98,6 +100,7 @@ export const INITIAL: Supervised = {
   restarts: 0,
   everReady: false,
   lastFault: null,
+  signIn: null,
 }
 
 /** What every transition may look at. */
@@ -246,6 +249,7 @@ function becomeReady(current: Supervised, now: number): Step {
       restarts: current.everReady ? current.restarts + 1 : 0,
       everReady: true,
       lastFault: null,
+      signIn: null,
     },
     effects: [{ kind: 'fetch-lists', epoch: current.epoch }],
   }
@@ -269,7 +273,7 @@ function fail(current: Supervised, fault: Fault, triedAt: number, moment: Moment
   const charged = charge(current, fault, moment)
   if (fault.class === 'auth_required') {
     return {
-      next: { ...charged, state: { kind: 'auth_required', fault, triedAt } },
+      next: { ...charged, signIn: fault.reason, state: { kind: 'auth_required', fault, triedAt } },
       effects: [{ kind: 'disarm-timer' }],
     }
   }
