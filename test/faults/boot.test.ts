@@ -35,7 +35,7 @@ describe.concurrent('with every server down at its start', () => {
       ['F67', 'A5'],
       `the gateway is ready at once, lists say why they are empty, and all heals (${variant.era} ${variant.transport})`,
       () => boot(variant),
-      60_000,
+      90_000,
     )
   }
 })
@@ -69,21 +69,22 @@ async function boot(variant: Variant): Promise<void> {
 
 async function outlive(gateway: TestGateway, fakes: readonly Fake[]): Promise<void> {
   const ledger = new Ledger()
+  const slow = await slowness()
   const clients = [
     await new RowClient('old', 'legacy', gateway.url, ledger).open(),
     await new RowClient('new', 'modern', gateway.url, ledger).open(),
   ]
-  await gateway.waitFor(({ upstreams }) => upstreams.every(({ attempts }) => attempts >= 2))
+  await gateway.waitFor(({ upstreams }) => upstreams.every(({ attempts }) => attempts >= 2), 20_000)
   for (const client of clients) {
     for (const [method, member] of Object.entries(LISTS)) {
       const { result, ms } = await client.request(method).answer
       expect(result?.[member], method).toEqual([])
       expect(missingIn(result), method).toEqual(NAMES)
-      expect(ms, method).toBeLessThan(1_000)
+      expect(ms / slow, method).toBeLessThan(1_000)
     }
     const { failure, ms } = await client.call('a__echo').answer
     expect(failure).toMatchObject({ kind: 'unavailable', upstream: 'a' })
-    expect(ms).toBeLessThan(6_000)
+    expect(ms / slow).toBeLessThan(6_000)
   }
   const { upstreams } = await gateway.status()
   for (const { name, state, reason, nextAttemptAt } of upstreams) {
@@ -93,7 +94,7 @@ async function outlive(gateway: TestGateway, fakes: readonly Fake[]): Promise<vo
   }
   const told = ledger.unasked.length
   await Promise.all(fakes.map(wake))
-  await gateway.waitFor(status => status.upstreams.every(isWell), RECOVER_MS)
+  await gateway.waitFor(status => status.upstreams.every(isWell), RECOVER_MS * slow)
   const changes = () => ledger.unasked.slice(told).filter(({ text }) => text.includes('tools/list_changed'))
   await until('the legacy client is told', () => changes().length > 0)
   for (const client of clients) {
