@@ -16,10 +16,14 @@ export function reasonOf(error: GatewayError): string {
   return error.details.reason ?? error.message
 }
 
-/** Why a call to this upstream cannot be served now, with since when and when the next try is. */
-export function unavailable(view: UpstreamView, wallTime: number): GatewayError {
+/**
+ * Why a call to this upstream cannot be served now, with since when and when the next try is.
+ * @param now monotonic ms
+ */
+export function unavailable(view: UpstreamView, now: number): GatewayError {
   const reason = view.reason ?? 'not ready'
-  const retryAfterMs = view.nextAttemptAt === null ? undefined : Math.max(0, view.nextAttemptAt - wallTime)
+  const { nextAttemptDue } = view
+  const retryAfterMs = nextAttemptDue === null ? undefined : Math.max(0, nextAttemptDue - now)
   const attempts = view.attempts > 1 ? ` (${view.attempts} tries since ${clockTime(view.since)})` : ''
   const next = retryAfterMs === undefined ? '' : `; next try in ${seconds(retryAfterMs)}`
   const message = `${view.name} is ${stateInWords(view)}: ${reason}${attempts}${next}.`
@@ -70,21 +74,4 @@ export function seconds(ms: number): string {
 
 function clockTime(wallTime: number): string {
   return new Date(wallTime).toISOString().slice(11, 19)
-}
-
-/** A program that does not answer is ended; what ran in it may have run. */
-export function hung(error: GatewayError, checks: number): GatewayError {
-  const reason = `hung: ${checks} health checks in a row failed (${reasonOf(error)})`
-  const upstream = error.details.upstream ?? ''
-  const message = `${upstream}: ${reason}. The request may or may not have run; check before repeating it.`
-  return new GatewayError('OUTCOME_UNKNOWN', message, { upstream, reason, phase: 'unknown' })
-}
-
-export function stopping(upstream: string): GatewayError {
-  const reason = 'the gateway is stopping'
-  return new GatewayError('UPSTREAM_REMOVED', `${upstream}: ${reason}.`, {
-    upstream,
-    reason,
-    phase: 'unknown',
-  })
 }

@@ -75,6 +75,7 @@ export function unusedView(
     reason: isDisabled ? seen.reason : reason,
     lastError: null,
     nextAttemptAt: null,
+    nextAttemptDue: null,
     attempts: 0,
     restarts: 0,
     pid: null,
