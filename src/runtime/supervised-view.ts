@@ -5,6 +5,8 @@ import { reasonOf } from './failures.js'
 import type { Connection } from './ports.js'
 
 export interface ViewFacts {
+  /** An instance that one identity alone has; it may end before the gateway does. */
+  readonly isOwn: boolean
   readonly spec: UpstreamSpec
   readonly machine: Supervised
   readonly breaker: Breaker
@@ -37,7 +39,7 @@ export function viewOf(facts: ViewFacts): UpstreamView {
     state: state.kind,
     breaker: breaker.kind,
     since: facts.since,
-    reason: state.kind === 'ready' ? facts.trouble : reasonFor(machine, spec),
+    reason: state.kind === 'ready' ? facts.trouble : reasonFor(machine, spec, facts.isOwn),
     lastError: facts.lastError,
     nextAttemptAt: nextAttemptDue === null ? null : nextAttemptDue + facts.wallAhead,
     nextAttemptDue,
@@ -57,14 +59,14 @@ export function viewOf(facts: ViewFacts): UpstreamView {
 }
 
 /** A sign-in that was wanted is still a fact when it can not even be reached any more. */
-function reasonFor(machine: Supervised, spec: UpstreamSpec): string | null {
+function reasonFor(machine: Supervised, spec: UpstreamSpec, isOwn: boolean): string | null {
   const { state, signIn } = machine
-  const reason = presentReason(machine, spec)
+  const reason = presentReason(machine, spec, isOwn)
   const isTrying = state.kind === 'starting' || 'until' in state
   return isTrying && signIn !== null ? `${reason}; before that: ${signIn}` : reason
 }
 
-function presentReason({ state, lastFault }: Supervised, spec: UpstreamSpec): string | null {
+function presentReason({ state, lastFault }: Supervised, spec: UpstreamSpec, isOwn: boolean): string | null {
   switch (state.kind) {
     case 'ready':
       return null
@@ -83,7 +85,7 @@ function presentReason({ state, lastFault }: Supervised, spec: UpstreamSpec): st
       return spec.enabled ? 'disabled by hand, until the gateway ends' : 'disabled in the configuration'
     case 'draining':
     case 'stopped':
-      return 'the gateway is stopping'
+      return isOwn ? 'the instance for this client was ended' : 'the gateway is stopping'
   }
 }
 

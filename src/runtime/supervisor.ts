@@ -369,6 +369,7 @@ export class Supervisor implements UpstreamActions {
   view(): UpstreamView {
     const { clock } = this.#host
     return viewOf({
+      isOwn: this.around.owner !== undefined,
       spec: this.spec,
       machine: this.#life.machine,
       breaker: this.watch.breaker,

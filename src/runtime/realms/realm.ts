@@ -207,7 +207,9 @@ export class OwnRealm implements Realm {
   #wake(scope: Scope): void {
     for (const view of [...this.store.current.upstreams.values()]) {
       if (view.isolation === 'shared' || (scope.kind === 'server' && scope.name !== view.name)) continue
-      if (view.state !== 'disabled' && !isListed(view)) this.supervisor(view.name)?.demand()
+      if (view.state === 'disabled' || isListed(view)) continue
+      const supervisor = this.supervisor(view.name)
+      if (supervisor?.spec.lazy) supervisor.demand()
     }
   }
 

@@ -88,6 +88,25 @@ describe('a server with an instance for each identity', () => {
     expect(seen).not.toContain('secret')
   })
 
+  verifies(['E63'], 'tells a call that waits for it when its credentials changed', async () => {
+    const { runtime, list, begin, clock, behaviour, opened } = instances()
+    await list('ann')
+    await clock.pass(660_000)
+    behaviour.opening = () => new Promise(() => undefined)
+    const { outcome } = begin('a__ann', 'ann')
+    await clock.pass(0)
+    behaviour.opening = () => null
+    const forgotten = runtime.forget('ann')
+    await clock.pass(0)
+    expect(await outcome).toMatchObject({
+      kind: 'never-sent',
+      error: { message: expect.stringContaining('the instance for this client was ended') },
+    })
+    expect(opened).toHaveLength(2)
+    expect(await list('ann')).toEqual(['a__ann'])
+    void forgotten
+  })
+
   verifies(['F172'], '20 first uses at once begin one connection for each identity', async () => {
     const { begin, list, opened, clock, behaviour } = instances()
     let open = (): void => undefined
