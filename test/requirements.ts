@@ -791,7 +791,7 @@ export const REQUIREMENTS: readonly Requirement[] = [
     id: 'F25',
     source: FAULTS,
     behaviour:
-      'A server that ignores a cancellation holds up neither the caller nor, after a grace, its place; eight of them end the process.',
+      'A server that ignores a cancellation holds up neither the caller nor, after a grace, its place; eight that visibly go on end the process, silence does not.',
   },
   ...KEPT_LISTS,
   // ---- H to L and Q: supervision ----

@@ -18,7 +18,7 @@ import {
 } from '../model/index.js'
 import { Admission } from './admission.js'
 import { CatalogKeeper } from './catalog-keeper.js'
-import { hung, stopping } from './endings.js'
+import { hung, retire, stopping } from './endings.js'
 import { asGatewayError, reasonOf } from './failures.js'
 import { findingOf, HealthWatch } from './health-watch.js'
 import { IdleStop } from './idle-stop.js'
@@ -298,7 +298,7 @@ export class Supervisor implements UpstreamActions {
     this.#connection = null
     this.#parted()
     this.#leases.destroy(error)
-    connection?.destroy(error)
+    if (connection) this.#end(connection, error)
     this.#remember(error)
     if (this.spec.lazy && error.details.quiet && this.waiting === 0 && this.admission.inFlight === 0) {
       this.#feed({ kind: 'idled' })
@@ -308,6 +308,13 @@ export class Supervisor implements UpstreamActions {
     const counts = error.details.sessionLost !== true || this.#life.machine.failures > 0
     this.#blame('closed', epoch, error, counts)
     this.#settle()
+  }
+
+  /** A refusal is told to each request by itself; a loss is told to all at once. */
+  #end(connection: Connection, error: GatewayError): void {
+    if (error.kind !== 'auth_required' || connection.transport === 'stdio') return connection.destroy(error)
+    const retired = retire(connection, this.#host.clock, error)
+    this.#closed = Promise.all([this.#closed, retired]).then(() => undefined)
   }
 
   #blame(kind: 'open-failed' | 'closed', epoch: number, error: GatewayError, counts: boolean): void {
