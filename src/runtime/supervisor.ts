@@ -10,7 +10,7 @@ import {
   type CallContext,
   EMPTY_CATALOG,
   EMPTY_OBJECT,
-  GatewayError,
+  type GatewayError,
   type LastError,
   type Outcome,
   type UpstreamSpec,
@@ -18,12 +18,13 @@ import {
 } from '../model/index.js'
 import { Admission } from './admission.js'
 import { CatalogKeeper } from './catalog-keeper.js'
-import { asGatewayError, reasonOf } from './failures.js'
+import { asGatewayError, hung, reasonOf, stopping } from './failures.js'
 import { findingOf, HealthWatch } from './health-watch.js'
 import { IdleStop } from './idle-stop.js'
 import { LeasePool } from './lease-pool.js'
 import { Lifecycle } from './lifecycle.js'
 import type { Connection, ConnectionEvents, Connector, Host, UpstreamActions } from './ports.js'
+import { ResourceBook } from './resource-book.js'
 import type { Store } from './store.js'
 import { faultOf, viewOf } from './supervised-view.js'
 
@@ -46,6 +47,7 @@ export class Supervisor implements UpstreamActions {
   readonly budget = new RetryBudget()
   readonly watch: HealthWatch
   readonly catalog: CatalogKeeper
+  readonly resources: ResourceBook
   /** Calls that wait for it to start. */
   waiting = 0
   #connection: Connection | null = null
@@ -87,6 +89,7 @@ export class Supervisor implements UpstreamActions {
       restMs: () => Math.max(0, this.watch.closedUntil - host.clock.now()),
       asleep: () => this.state === 'idle',
     })
+    this.resources = new ResourceBook(spec.name, host.clock)
     this.#leases = new LeasePool(connector, host.clock, {
       violation: what => events.warning(spec.name, what),
       stderr: line => events.stderr(spec.name, line),
@@ -108,7 +111,7 @@ export class Supervisor implements UpstreamActions {
     this.#idleStop = new IdleStop(
       host.clock,
       spec.supervision.idleStopMs,
-      () => this.admission.inFlight > 0 || this.admission.queued > 0 || this.#leases.size > 0,
+      () => this.#isWanted || this.admission.queued > 0 || this.#leases.size > 0,
       () => this.#feed({ kind: 'idled' }),
     )
   }
@@ -120,6 +123,11 @@ export class Supervisor implements UpstreamActions {
 
   get state(): SuperviseState['kind'] {
     return this.#life.machine.state.kind
+  }
+
+  /** Somebody waits for it: a caller, or whoever is told about its resources. */
+  get #isWanted(): boolean {
+    return this.waiting > 0 || this.admission.inFlight > 0 || this.resources.size > 0
   }
 
   get inFlight(): number {
@@ -234,7 +242,7 @@ export class Supervisor implements UpstreamActions {
       const counts = this.spec.transport.kind === 'stdio'
       this.#feed({ kind: 'open-failed', epoch, fault: faultOf(error, counts, this.#isOurs()) })
       // Trying on would keep a remote awake that nobody needs.
-      if (this.spec.supervision.wake && this.waiting === 0) this.#feed({ kind: 'idled' })
+      if (this.spec.supervision.wake && !this.#isWanted) this.#feed({ kind: 'idled' })
       this.#settle()
     }
   }
@@ -245,6 +253,7 @@ export class Supervisor implements UpstreamActions {
     this.around.suspicion.recovered(this.spec.name)
     this.watch.connected(connection)
     this.catalog.connected(connection, () => this.#settle())
+    this.resources.connected(connection)
     this.#idleStop.start()
   }
 
@@ -272,6 +281,7 @@ export class Supervisor implements UpstreamActions {
     this.#idleStop.stop()
     this.watch.disconnected()
     this.catalog.disconnected()
+    this.resources.disconnected()
   }
 
   #listen(epoch: number): ConnectionEvents {
@@ -280,8 +290,10 @@ export class Supervisor implements UpstreamActions {
       closed: error => {
         if (current()) this.#lose(epoch, error)
       },
-      notification: method => {
-        if (current()) this.catalog.notified(method)
+      notification: (method, params) => {
+        if (!current()) return
+        this.catalog.notified(method)
+        this.resources.notified(method, params)
       },
       violation: what => this.around.events.warning(this.spec.name, what),
       stderr: line => this.around.events.stderr(this.spec.name, line),
@@ -296,7 +308,7 @@ export class Supervisor implements UpstreamActions {
     this.#leases.destroy(error)
     connection?.destroy(error)
     this.#remember(error)
-    if (this.spec.lazy && error.details.quiet && this.waiting === 0 && this.admission.inFlight === 0) {
+    if (this.spec.lazy && error.details.quiet && !this.#isWanted) {
       this.#feed({ kind: 'idled' })
       return
     }
@@ -375,20 +387,4 @@ export class Supervisor implements UpstreamActions {
     const until = Math.max(breaker.kind === 'open' ? breaker.until : 0, closedUntil)
     return until > now ? clock.wallTime() + until - now : null
   }
-}
-
-function hung(error: GatewayError, checks: number): GatewayError {
-  const reason = `hung: ${checks} health checks in a row failed (${reasonOf(error)})`
-  const upstream = error.details.upstream ?? ''
-  const message = `${upstream}: ${reason}. The request may or may not have run; check before repeating it.`
-  return new GatewayError('OUTCOME_UNKNOWN', message, { upstream, reason, phase: 'unknown' })
-}
-
-function stopping(upstream: string): GatewayError {
-  const reason = 'the gateway is stopping'
-  return new GatewayError('UPSTREAM_REMOVED', `${upstream}: ${reason}.`, {
-    upstream,
-    reason,
-    phase: 'unknown',
-  })
 }

@@ -61,8 +61,7 @@ export class UpstreamConnection implements Connection {
   readonly #clock: Clock
   readonly #events: ConnectionEvents
   #nextId = 1
-  /** Told when the server has taken up a subscription. */
-  onListening: (() => void) | null = null
+  follow?: Connection['follow']
   #logLevel: string | null = null
   #over = false
   #codec: EraCodec
@@ -99,7 +98,6 @@ export class UpstreamConnection implements Connection {
         notify: message => this.notify(message),
         notification: (method, params) => this.#events.notification(method, params),
         violation: what => this.#conduct.violation(what),
-        listening: () => this.onListening?.(),
       },
       this.#clock,
     )
@@ -325,8 +323,8 @@ export class UpstreamConnection implements Connection {
     const pending = this.#take(id)
     if (!pending) return
     this.#talk.end(pending, false)
-    // Over HTTP its stream is dropped, so that it cannot be answered any more.
-    if (this.link.kind === 'http') this.#cancelled.bury(id)
+    // Over HTTP its stream is dropped, so that it cannot be answered any more; a subscription need not be.
+    if (this.link.kind === 'http' || pending.request.onAcknowledged) this.#cancelled.bury(id)
     else this.#cancelled.cancel(id)
     const message = this.#codec.cancel(id, reason)
     if (message) this.notify(message)

@@ -1,7 +1,7 @@
 import { type Bytes, LIMITS } from '../../model/index.js'
 import type { Host, HttpExchange, HttpHandler, HttpPool, Timer } from '../../runtime/ports.js'
 import { SseParser } from '../../wire/index.js'
-import { ALL_LISTS_CHANGED } from '../missed-changes.js'
+import { MISSED_CHANGES } from '../missed-changes.js'
 import type { TransportFault } from '../transport.js'
 import { collectBody } from './collect-body.js'
 import { statusFault } from './http-faults.js'
@@ -78,7 +78,7 @@ export class NotificationStream {
   #opened(): void {
     const missed = this.#wasOpen && this.#lastEventId === ''
     this.#wasOpen = true
-    if (missed) for (const message of ALL_LISTS_CHANGED) this.source.message(message)
+    if (missed) for (const message of MISSED_CHANGES) this.source.message(message)
   }
 
   close(): void {
