@@ -87,7 +87,7 @@ export class LegacySession {
 
   unfollow(uri: string): void {
     this.#followed?.drop(uri)
-    this.#unsaid.delete(uri)
+    this.#unsaid.delete(slotOf(uri))
   }
 
   openChannel(channel: Channel): void {
@@ -167,12 +167,18 @@ export class LegacySession {
     const message = notificationMessage(UPDATED, params)
     if (this.#channel) return this.#channel.send(message, Buffer.from(params).toString())
     // Of several parts of it, in the end all that counts is that it changed.
-    const before = this.#unsaid.get(uri)
+    const slot = slotOf(uri)
+    const before = this.#unsaid.get(slot)
     const same = !before || Buffer.compare(before, message) === 0
-    this.#unsaid.set(uri, same ? message : notificationMessage(UPDATED, json({ uri })))
+    this.#unsaid.set(slot, same ? message : notificationMessage(UPDATED, json({ uri })))
   }
 }
 
 function changed(list: ListName): Bytes {
   return notificationMessage(`notifications/${list}/list_changed`, null)
+}
+
+/** No list has such a name. */
+function slotOf(uri: string): string {
+  return `resource ${uri}`
 }

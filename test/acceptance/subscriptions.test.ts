@@ -1,8 +1,11 @@
+import { spawn } from 'node:child_process'
+import { join } from 'node:path'
 import {
   ResourceUpdatedNotificationSchema,
   ToolListChangedNotificationSchema,
 } from '@modelcontextprotocol/sdk/types.js'
 import { describe, expect } from 'vitest'
+import { ROOT } from '../kit/build.js'
 import {
   type ClientV1,
   type ClientV2,
@@ -13,8 +16,10 @@ import {
   connectV2Stdio,
   gatewayOnStdio,
 } from '../kit/clients.js'
-import { type Fake, type FakeTransport, type Script, withFakes } from '../kit/fake-mcp.js'
+import { type Fake, type FakeTransport, type Script, type ServerEntry, withFakes } from '../kit/fake-mcp.js'
 import { type TestGateway, withGateway } from '../kit/gateway.js'
+import { closedPort } from '../kit/ports.js'
+import { markedEnvironment } from '../kit/processes.js'
 import { until } from '../kit/until.js'
 import { verifies } from '../kit/verifies.js'
 import { callTool, options } from './shared.js'
@@ -395,3 +400,46 @@ verifies(
   },
   60_000,
 )
+
+for (const how of ['stdio', 'streamableHttp'] as const) {
+  verifies(
+    ['D55'],
+    `an update of the official everything server (${how}) reaches the one that subscribed`,
+    async () => {
+      await withEverything(how, async entry => {
+        await withGateway({ mcpServers: { a: entry } }, async gateway => {
+          await gateway.waitForState('a', 'ready', 20_000)
+          const all = Object.values(CLIENTS)
+          const [one, two, other] = await Promise.all(
+            [...all, CLIENTS['a session (SDK v1)']].map(by => by(gateway.url)),
+          )
+          const uri = 'demo://a~/resource/dynamic/text/1'
+          for (const client of [one, two]) expect(await client?.subscribe(uri)).toEqual([uri])
+          await one?.call('a__toggle-subscriber-updates')
+          for (const client of [one, two])
+            await until('the update is told', () => client?.updates[0] === uri, 15_000)
+          expect(other?.updates).toEqual([])
+          for (const client of [one, two, other]) await client?.close()
+        })
+      })
+    },
+    60_000,
+  )
+}
+
+async function withEverything(
+  how: 'stdio' | 'streamableHttp',
+  use: (entry: ServerEntry) => Promise<void>,
+): Promise<void> {
+  const program = join(ROOT, 'node_modules/@modelcontextprotocol/server-everything/dist/index.js')
+  if (how === 'stdio')
+    return use({ command: process.execPath, args: [program, how], env: markedEnvironment() })
+  const port = await closedPort()
+  const env = { ...process.env, ...markedEnvironment(), PORT: String(port) }
+  const child = spawn(process.execPath, [program, how], { env, stdio: 'ignore' })
+  try {
+    await use({ url: `http://127.0.0.1:${port}/mcp` })
+  } finally {
+    child.kill()
+  }
+}

@@ -44,6 +44,8 @@ class ModernFollower {
   #current: Stream | null = null
   #opening: Stream | null = null
   #scheduled = false
+  /** No stream is opened for a while. */
+  #resting = false
   /** A stream was lost, and what was said since. */
   #gap = false
   /** How many URIs that are new the next stream may hold: fewer after a refusal, to find the one that is refused. */
@@ -77,14 +79,17 @@ class ModernFollower {
   }
 
   #later(): void {
-    if (this.#scheduled) return
-    this.#scheduled = true
-    this.#backoff.later(() => this.#turn())
+    if (this.#resting) return
+    this.#resting = true
+    this.#backoff.later(() => {
+      this.#resting = false
+      this.#turn()
+    })
   }
 
   #turn(): void {
     this.#scheduled = false
-    if (this.connection.isOver || this.#opening) return
+    if (this.connection.isOver || this.#opening || this.#resting) return
     if (this.#wanted.size === 0) return this.#stop()
     const uris = this.#next()
     if (this.#current && sameSet(this.#current.uris, uris)) return this.#tell(this.#current, null)

@@ -216,6 +216,21 @@ describe('a stream with resource subscriptions', () => {
     }
   })
 
+  test('that a server drops again and again is opened seldom in the end', async () => {
+    const made = connect('modern')
+    made.follow('x://1')
+    await made.clock.pass(50)
+    for (let turn = 0; turn < 40; turn += 1) {
+      made.acknowledge(made.last().id, ['x://1'])
+      made.result(made.last().id)
+      await made.clock.pass(10_000)
+    }
+    const before = made.of('subscriptions/listen').length
+    await made.clock.pass(60_000)
+    expect(before).toBeLessThan(25)
+    expect(made.of('subscriptions/listen').length - before).toBeLessThanOrEqual(1)
+  })
+
   test('is told without what the server did not take up, which is asked for anew when it is wanted anew', async () => {
     const made = connect('modern')
     made.follow('x://1')

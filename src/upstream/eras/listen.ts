@@ -9,8 +9,9 @@ const FIRST_RETRY_MS = 1_000
 /** An outage that is young is over soon: nobody waits longer than this for what was missed in it. */
 const LAST_RETRY_OF_YOUNG_MS = 5_000
 const LAST_RETRY_MS = 60_000
-/** For so long an outage is young, and after so long without one the next is another. */
 const YOUNG_MS = 60_000
+/** A stream that lived for so long worked; what drops its streams sooner is one outage. */
+const STEADY_MS = 10_000
 
 export interface ListenEvents {
   /** @param params raw, of the acknowledgement */
@@ -56,8 +57,9 @@ export function honouredIn(params: Bytes | null): ReadonlySet<string> | null {
 /** When to open a stream again that was lost. */
 export class Backoff {
   #retryMs = FIRST_RETRY_MS
+  /** Since when there is an outage. */
   #since: number | null = null
-  #workedAt = 0
+  #openSince: number | null = null
 
   constructor(
     private readonly clock: Clock,
@@ -66,17 +68,20 @@ export class Backoff {
 
   /** A stream was taken up. */
   worked(): void {
-    this.#workedAt = this.clock.now()
-    this.#since = null
+    this.#openSince = this.clock.now()
   }
 
   later(open: () => void): void {
     const now = this.clock.now()
-    if (this.#since === null && now - this.#workedAt > YOUNG_MS) this.#retryMs = FIRST_RETRY_MS
-    this.#since ??= now
-    const delay = this.#retryMs * (0.5 + this.random.next() / 2)
+    const worked = this.#openSince !== null && now - this.#openSince > STEADY_MS
+    this.#openSince = null
+    if (this.#since === null || worked) {
+      this.#since = now
+      this.#retryMs = FIRST_RETRY_MS
+    }
     const last = now - this.#since < YOUNG_MS ? LAST_RETRY_OF_YOUNG_MS : LAST_RETRY_MS
-    this.#retryMs = Math.min(this.#retryMs * 2, last)
+    const delay = Math.min(this.#retryMs, last) * (0.5 + this.random.next() / 2)
+    this.#retryMs = Math.min(this.#retryMs * 2, LAST_RETRY_MS)
     this.clock.after(delay, open)
   }
 }
