@@ -1,9 +1,13 @@
 import { spawn } from 'node:child_process'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { toNodeHandler } from '@modelcontextprotocol/node'
 import {
   ResourceUpdatedNotificationSchema,
   ToolListChangedNotificationSchema,
 } from '@modelcontextprotocol/sdk/types.js'
+import { createMcpHandler, McpServer } from '@modelcontextprotocol/server'
 import { describe, expect } from 'vitest'
 import { ROOT } from '../kit/build.js'
 import {
@@ -426,6 +430,47 @@ for (const how of ['stdio', 'streamableHttp'] as const) {
     60_000,
   )
 }
+
+verifies(
+  ['D55', 'SUB5'],
+  'an update of a server made with the official SDK v2 reaches the one that subscribed, through a lost stream too',
+  async () => {
+    const handler = createMcpHandler(() => {
+      const capabilities = { resources: { subscribe: true, listChanged: true } }
+      const made = new McpServer({ name: 'sdk', version: '1' }, { capabilities })
+      for (const uri of ['note://1', 'note://2'])
+        made.registerResource(uri, uri, {}, () => ({ contents: [{ uri, text: 'x' }] }))
+      return made
+    })
+    const server = createServer(toNodeHandler(handler))
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    try {
+      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+      await withGateway({ mcpServers: { a: { url } } }, async gateway => {
+        await gateway.waitForState('a', 'ready')
+        const clients = await Promise.all(Object.values(CLIENTS).map(by => by(gateway.url)))
+        for (const client of clients) {
+          expect(await client.subscribe(NOTE)).toEqual([NOTE])
+          expect(await client.subscribe('note://a~/2')).toEqual(['note://a~/2'])
+        }
+        handler.notify.resourceUpdated('note://1')
+        for (const client of clients) await until('it is told', () => client.updates[0] === NOTE)
+        server.closeAllConnections()
+        for (const client of clients) await until('it is told of the gap', () => client.updates.length === 3)
+        handler.notify.resourceUpdated('note://2')
+        for (const client of clients) {
+          await until('it is told', () => client.updates.length === 4)
+          expect(client.updates[3]).toBe('note://a~/2')
+          await client.close()
+        }
+      })
+    } finally {
+      server.closeAllConnections()
+      await new Promise(resolve => server.close(resolve))
+    }
+  },
+  30_000,
+)
 
 async function withEverything(
   how: 'stdio' | 'streamableHttp',
