@@ -149,7 +149,7 @@ async function caughtUp(fake: Fake, ...clients: Subscriber[]): Promise<void> {
   )
 }
 
-describe.concurrent('a change of a resource', () => {
+describe('a change of a resource', () => {
   for (const server of SERVERS) {
     for (const kind of Object.keys(CLIENTS) as (keyof typeof CLIENTS)[]) {
       verifies(
@@ -238,7 +238,7 @@ describe.concurrent('a change of a resource', () => {
   )
 })
 
-describe.concurrent('an outage', () => {
+describe('an outage', () => {
   for (const server of SERVERS) {
     for (const kind of Object.keys(CLIENTS) as (keyof typeof CLIENTS)[]) {
       verifies(
@@ -287,7 +287,7 @@ describe.concurrent('an outage', () => {
   }
 })
 
-describe.concurrent('a subscription that cannot be', () => {
+describe('a subscription that cannot be', () => {
   verifies(
     ['SUB4'],
     'is an error with its reason for a session, and left out for a stateless client',
