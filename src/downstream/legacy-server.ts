@@ -11,7 +11,7 @@ import {
   NEWEST_LEGACY,
   type Scope,
 } from '../model/index.js'
-import type { Clock, GatewayCore, RunningCall } from '../runtime/ports.js'
+import type { Clock, GatewayCore } from '../runtime/ports.js'
 import {
   type Envelope,
   errorMessage,
@@ -28,7 +28,7 @@ import { CallNotes } from './call-notes.js'
 import { encodeLegacy, legacyTool } from './eras/legacy.js'
 import { asError, encodeFailure, type Final, rpcError, sameId, stopping, tooMany } from './failures.js'
 import { LegacyCall } from './legacy-call.js'
-import { LegacySession } from './legacy-session.js'
+import { LegacySession, type SessionRequest } from './legacy-session.js'
 import { cursorOf, encodeList, listedKind } from './lists.js'
 import type { Pace } from './pace.js'
 import type { AnswerSink } from './sink.js'
@@ -143,18 +143,20 @@ export class LegacyServer {
   /** Counts the request as running until `finish`, or until the client cancels it. */
   #run(
     session: LegacySession,
-    { id }: Envelope,
+    { id, method }: Envelope,
     answer: (final: Final) => void,
     dropped: () => void,
   ): (final: Final) => void {
     if (id === null) return answer
-    const running: RunningCall = { cancel: dropped }
-    session.running.set(id, running)
-    return final => {
+    const finish = (final: Final) => {
       if (session.running.get(id) !== running) return
       session.running.delete(id)
       answer(final)
     }
+    const stop = () => finish(encodeFailure(method ?? '', stopping()))
+    const running: SessionRequest = { cancel: dropped, stop }
+    session.running.set(id, running)
+    return finish
   }
 
   #subscribe(
@@ -222,6 +224,7 @@ export class LegacyServer {
         notes.drop()
         dropped()
       },
+      stop: () => running.stop(),
     })
   }
 }

@@ -4,7 +4,7 @@
 import { join } from 'node:path'
 import type { Host } from '../runtime/ports.js'
 import { createClock } from './clock.js'
-import { undiciDialer } from './dialer.js'
+import { createDialer } from './dialer.js'
 import { Ledger } from './ledger.js'
 import { sweepLeftovers } from './leftovers.js'
 import { factsOf, pidSpace } from './proc.js'
@@ -31,12 +31,13 @@ export function nodeHost(options: HostOptions = {}): Host {
   const instance = nodeRandom.token(16)
   const keeping = options.stateFolder ? ledgerIn(join(options.stateFolder, 'children')) : null
   const spawner = new NodeSpawner(instance, keeping && new Ledger({ ...keeping, instance, warn }))
+  const clock = createClock()
   let swept: Promise<void> | null = null
   return {
-    clock: createClock(),
+    clock,
     random: nodeRandom,
     spawner,
-    dialer: undiciDialer,
+    dialer: createDialer({ clock }),
     endLeftovers: () => {
       swept ??= keeping ? sweepLeftovers({ ...keeping, warn }) : Promise.resolve()
       return swept

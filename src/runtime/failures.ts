@@ -16,10 +16,14 @@ export function reasonOf(error: GatewayError): string {
   return error.details.reason ?? error.message
 }
 
-/** Why a call to this upstream cannot be served now, with since when and when the next try is. */
-export function unavailable(view: UpstreamView, wallTime: number): GatewayError {
+/**
+ * Why a call to this upstream cannot be served now, with since when and when the next try is.
+ * @param now monotonic ms
+ */
+export function unavailable(view: UpstreamView, now: number): GatewayError {
   const reason = view.reason ?? 'not ready'
-  const retryAfterMs = view.nextAttemptAt === null ? undefined : Math.max(0, view.nextAttemptAt - wallTime)
+  const { nextAttemptDue } = view
+  const retryAfterMs = nextAttemptDue === null ? undefined : Math.max(0, nextAttemptDue - now)
   const attempts = view.attempts > 1 ? ` (${view.attempts} tries since ${clockTime(view.since)})` : ''
   const next = retryAfterMs === undefined ? '' : `; next try in ${seconds(retryAfterMs)}`
   const message = `${view.name} is ${stateInWords(view)}: ${reason}${attempts}${next}.`
@@ -45,9 +49,9 @@ export function throttled(upstream: string, leftMs: number): GatewayError {
   return new GatewayError('OVERLOADED', message, { upstream, reason, retryAfterMs: leftMs })
 }
 
-/** A program that is ended because it does not answer its health checks. */
-export function hung(error: GatewayError, checks: number): GatewayError {
-  const reason = `hung: ${checks} health checks in a row failed (${reasonOf(error)})`
+/** A program that is ended because it does not answer; `what` says what showed it. */
+export function hung(error: GatewayError, what: string): GatewayError {
+  const reason = `${what} (${reasonOf(error)})`
   const upstream = error.details.upstream ?? ''
   const message = `${upstream}: ${reason}. The request may or may not have run; check before repeating it.`
   return new GatewayError('OUTCOME_UNKNOWN', message, { upstream, reason, phase: 'unknown' })

@@ -62,6 +62,8 @@ export class UpstreamConnection implements Connection {
   readonly #events: ConnectionEvents
   #nextId = 1
   follow?: Connection['follow']
+  /** Told when nothing can be asked any more. */
+  onOver: (() => void) | null = null
   #logLevel: string | null = null
   #over = false
   #codec: EraCodec
@@ -98,6 +100,7 @@ export class UpstreamConnection implements Connection {
         notify: message => this.notify(message),
         notification: (method, params) => this.#events.notification(method, params),
         violation: what => this.#conduct.violation(what),
+        unwanted: id => this.#cancelled.heard(id),
       },
       this.#clock,
     )
@@ -224,7 +227,7 @@ export class UpstreamConnection implements Connection {
   closed(fault: TransportFault): void {
     if (this.#over) return
     this.#end()
-    this.#settleAll(() => ({ kind: 'unknown', error: this.#lost(fault) }))
+    this.#settleAll(() => ({ kind: 'unknown', error: this.#lost({ ...fault, fatal: true }) }))
     this.#events.closed(this.#error(fault))
   }
 
@@ -339,7 +342,7 @@ export class UpstreamConnection implements Connection {
   /** Nothing is told, asked or counted any more. */
   #end(): void {
     this.#over = true
-    this.#cancelled.stop()
+    this.onOver?.()
     this.#talk.stop()
     this.#conduct.stop()
   }

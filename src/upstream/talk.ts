@@ -37,6 +37,8 @@ export interface TalkRoom {
   notify(message: Bytes): void
   notification(method: string, params: Bytes | null): void
   violation(what: string): void
+  /** Progress of a request that nobody waits for any more. */
+  unwanted(id: number): void
 }
 
 /** Everything that a server says besides answers: progress, logs, questions, changes. */
@@ -118,7 +120,7 @@ export class ServerTalk {
     if (!params || !token) return
     const id = Number(Buffer.from(slice(bytes, token)).toString('latin1'))
     const pending = this.room.pending.get(id)
-    if (!pending) return
+    if (!pending) return this.room.unwanted(id)
     pending.request.onActivity?.()
     const onProgress = pending.request.context?.onProgress
     if (!onProgress) return

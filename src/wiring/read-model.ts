@@ -49,7 +49,7 @@ export function describe(
   view: UpstreamView,
   catalog: MergedCatalog,
 ): UpstreamStatus {
-  return describeUpstream(view, catalog, loadOf(runtime.supervisors.get(view.name)), host.clock.wallTime())
+  return describeUpstream(view, catalog, loadOf(runtime.supervisors.get(view.name)), host.clock)
 }
 
 export function describeAll(runtime: Runtime, host: Host): GatewayStatus['upstreams'] {

@@ -12,11 +12,11 @@ import type {
   Subscription,
   SubscriptionEvents,
 } from '../../src/runtime/ports.js'
+import { MODERN, MODERN_META } from './modern-meta.js'
 import { MCP_HEADERS, rawPost } from './raw-http.js'
 
-export const KEY = 'io.modelcontextprotocol/'
-export const MODERN = '2026-07-28'
-export const META = { [`${KEY}protocolVersion`]: MODERN, [`${KEY}clientCapabilities`]: {} }
+export { KEY, MODERN, MODERN_META as META } from './modern-meta.js'
+
 export const EMPTY_PAGE: ListPage = {
   items: [],
   nextCursor: null,
@@ -222,7 +222,7 @@ export function modern(method: string, params: Record<string, unknown> = {}, id:
     'mcp-method': method,
     ...(typeof name === 'string' ? { 'mcp-name': name } : {}),
   }
-  return { body: rpc(method, { ...params, _meta: { ...META, ...meta } }, id), headers }
+  return { body: rpc(method, { ...params, _meta: { ...MODERN_META, ...meta } }, id), headers }
 }
 
 export function hello(version = '2025-11-25', capabilities: object = {}): string {

@@ -1,7 +1,8 @@
 import type { Outcome } from '../../model/index.js'
-import type { Clock, Connection } from '../../runtime/ports.js'
+import type { Clock, Connection, Timer } from '../../runtime/ports.js'
 import { json, objectAt } from '../../wire/index.js'
 import type { UpstreamConnection } from '../connection.js'
+import { whenOver } from './listen.js'
 
 const ANSWER_MS = 10_000
 const RETRY_MS = 5_000
@@ -32,12 +33,17 @@ export function followLegacy(connection: UpstreamConnection, clock: Clock): Conn
 class LegacyFollower {
   readonly #followed = new Map<string, Followed>()
   readonly #queue: Followed[] = []
+  readonly #retries = new Set<Timer>()
   #underWay = 0
 
   constructor(
     private readonly connection: UpstreamConnection,
     private readonly clock: Clock,
-  ) {}
+  ) {
+    whenOver(connection, () => {
+      for (const retry of this.#retries) retry.cancel()
+    })
+  }
 
   follow(uri: string, taken: Taken): () => void {
     const followed = this.#followed.get(uri) ?? { uri, taken, told: false, busy: false }
@@ -99,7 +105,12 @@ class LegacyFollower {
 
   #answered(followed: Followed, outcome: Outcome): void {
     if (outcome.kind !== 'answered') {
-      if (!this.connection.isOver) this.clock.after(RETRY_MS, () => this.#done(followed))
+      if (this.connection.isOver) return
+      const retry = this.clock.after(RETRY_MS, () => {
+        this.#retries.delete(retry)
+        this.#done(followed)
+      })
+      this.#retries.add(retry)
       return
     }
     followed.told = 'result' in outcome.reply

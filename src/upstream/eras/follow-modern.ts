@@ -1,8 +1,8 @@
 import { GatewayError, type Outcome } from '../../model/index.js'
-import type { Clock, Connection, Random, RunningRequest } from '../../runtime/ports.js'
+import type { Clock, Connection, Random, RunningRequest, Timer } from '../../runtime/ports.js'
 import type { UpstreamConnection } from '../connection.js'
 import { RESOURCES_MAY_HAVE_CHANGED } from '../missed-changes.js'
-import { Backoff, honouredIn, openListen } from './listen.js'
+import { Backoff, honouredIn, openListen, whenOver } from './listen.js'
 
 /** Changes of what is wanted within this time make one new stream. */
 const COALESCE_MS = 50
@@ -43,7 +43,7 @@ class ModernFollower {
   /** Taken up by the server. */
   #current: Stream | null = null
   #opening: Stream | null = null
-  #scheduled = false
+  #scheduled: Timer | null = null
   /** No stream is opened for a while. */
   #resting = false
   /** A stream was lost, and what was said since. */
@@ -59,6 +59,10 @@ class ModernFollower {
     random: Random,
   ) {
     this.#backoff = new Backoff(clock, random)
+    whenOver(connection, () => {
+      this.#scheduled?.cancel()
+      this.#backoff.stop()
+    })
   }
 
   follow(uri: string, taken: (refusal: Outcome | null) => void): () => void {
@@ -73,22 +77,20 @@ class ModernFollower {
   }
 
   #soon(): void {
-    if (this.#scheduled) return
-    this.#scheduled = true
-    this.clock.after(COALESCE_MS, () => this.#turn())
+    if (!this.connection.isOver) this.#scheduled ??= this.clock.after(COALESCE_MS, () => this.#turn())
   }
 
-  #later(): void {
+  #later(after: Outcome): void {
     if (this.#resting) return
     this.#resting = true
     this.#backoff.later(() => {
       this.#resting = false
       this.#turn()
-    })
+    }, after)
   }
 
   #turn(): void {
-    this.#scheduled = false
+    this.#scheduled = null
     if (this.connection.isOver || this.#opening || this.#resting) return
     if (this.#wanted.size === 0) return this.#stop()
     const uris = this.#next()
@@ -166,7 +168,7 @@ class ModernFollower {
         return this.#refused(stream, outcome, outcome.reply.error)
       }
     } else return
-    if (!this.connection.isOver && this.#wanted.size > 0) this.#later()
+    if (!this.connection.isOver && this.#wanted.size > 0) this.#later(outcome)
   }
 
   /** Of many new URIs perhaps only one is at fault: it is looked for with fewer at a time. */
@@ -185,7 +187,7 @@ class ModernFollower {
       if (taken) this.#refuse(uri, taken, outcome)
     }
     // Without a new one among them, what was taken up once is refused now: that may pass.
-    if (fresh.length === 0) this.#later()
+    if (fresh.length === 0) this.#later(outcome)
     else this.#soon()
   }
 }

@@ -1,7 +1,11 @@
+import type { Outcome } from '../../model/index.js'
 import type { Clock, Random } from '../../runtime/ports.js'
 import type { UpstreamConnection } from '../connection.js'
-import { MISSED_LISTS } from '../missed-changes.js'
-import { Backoff, openListen } from './listen.js'
+import { ALL_LISTS_CHANGED, PROMPT_MS } from '../missed-changes.js'
+import { Backoff, openListen, whenOver } from './listen.js'
+
+/** In a row. */
+const MOST_REFUSALS = 3
 
 /**
  * Keeps one `subscriptions/listen` open for list changes, as long as the connection lives. A server that refuses it is
@@ -10,7 +14,7 @@ import { Backoff, openListen } from './listen.js'
 export class ListWatch {
   readonly #backoff: Backoff
   #refusals = 0
-  #wasOpen = false
+  #tries = 0
 
   constructor(
     private readonly connection: UpstreamConnection,
@@ -18,24 +22,32 @@ export class ListWatch {
     random: Random,
   ) {
     this.#backoff = new Backoff(clock, random)
+    whenOver(connection, () => this.#backoff.stop())
   }
 
   open(): void {
     const wanted = this.#wanted()
     if (this.connection.isOver || !wanted) return
+    const openedAt = this.clock.now()
+    this.#tries += 1
     openListen(this.connection, this.clock, wanted, {
       acknowledged: () => {
+        this.#refusals = 0
         this.#backoff.worked()
         // What changed while nobody listened is found out by asking.
-        if (this.#wasOpen) for (const message of MISSED_LISTS) this.connection.message(message, null)
-        this.#wasOpen = true
+        if (this.#tries > 1 || this.clock.now() - openedAt > PROMPT_MS) this.#tellMissed()
       },
       over: outcome => {
-        if (outcome.kind === 'answered' && 'error' in outcome.reply) this.#refusals += 1
-        if (outcome.kind === 'rejected') this.#refusals += 1
-        if (this.#refusals < 3 && !this.connection.isOver) this.#backoff.later(() => this.open())
+        if (isRefusal(outcome)) this.#refusals += 1
+        if (this.#refusals < MOST_REFUSALS && !this.connection.isOver) {
+          this.#backoff.later(() => this.open(), outcome)
+        }
       },
     })
+  }
+
+  #tellMissed(): void {
+    for (const message of ALL_LISTS_CHANGED) this.connection.message(message, null)
   }
 
   #wanted(): Record<string, boolean> | null {
@@ -47,4 +59,10 @@ export class ListWatch {
     }
     return Object.keys(wanted).length > 0 ? wanted : null
   }
+}
+
+/** It will not, as opposed to: not now. */
+function isRefusal(outcome: Outcome): boolean {
+  if (outcome.kind === 'answered') return 'error' in outcome.reply
+  return outcome.kind === 'rejected' && outcome.error.code !== 'OVERLOADED'
 }
