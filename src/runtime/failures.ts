@@ -49,24 +49,6 @@ export function throttled(upstream: string, leftMs: number): GatewayError {
   return new GatewayError('OVERLOADED', message, { upstream, reason, retryAfterMs: leftMs })
 }
 
-/** A program that is ended because it does not answer; `what` says what showed it. */
-export function hung(error: GatewayError, what: string): GatewayError {
-  const reason = `${what} (${reasonOf(error)})`
-  const upstream = error.details.upstream ?? ''
-  const message = `${upstream}: ${reason}. The request may or may not have run; check before repeating it.`
-  return new GatewayError('OUTCOME_UNKNOWN', message, { upstream, reason, phase: 'unknown' })
-}
-
-/** Whoever still waited for this upstream is told so. */
-export function stopping(upstream: string): GatewayError {
-  const reason = 'the gateway is stopping'
-  return new GatewayError('UPSTREAM_REMOVED', `${upstream}: ${reason}.`, {
-    upstream,
-    reason,
-    phase: 'unknown',
-  })
-}
-
 function codeOf(view: UpstreamView): ErrorCode {
   if (view.state === 'misconfigured') return 'MISCONFIGURED'
   if (view.state === 'auth_required') return 'SIGN_IN_REQUIRED'
