@@ -1,3 +1,4 @@
+import { CATALOG } from './requirements/catalog.js'
 import { LISTS as KEPT_LISTS } from './requirements/lists.js'
 import { SUPERVISION } from './requirements/supervision.js'
 import { UPSTREAM } from './requirements/upstream.js'
@@ -884,5 +885,6 @@ export const REQUIREMENTS: readonly Requirement[] = [
     behaviour:
       'An address that cannot be bound ends the command with 78 and one line, before any server is started.',
   },
+  ...CATALOG,
   ...UPSTREAM,
 ]
