@@ -19,6 +19,7 @@ import {
 } from '../model/index.js'
 import { refuseLater, startCall } from './calls/index.js'
 import { Crowd } from './crowd.js'
+import type { Neighbourhood, SupervisorEvents } from './neighbourhood.js'
 import type {
   Connector,
   ConnectorFactory,
@@ -27,6 +28,8 @@ import type {
   ListPage,
   Offer,
   RunningCall,
+  Subscription,
+  SubscriptionEvents,
   Timer,
   UpstreamActions,
 } from './ports.js'
@@ -43,7 +46,7 @@ import {
 } from './realms/index.js'
 import { renderEntry } from './rewrite.js'
 import { Store } from './store.js'
-import { type Neighbourhood, Supervisor, type SupervisorEvents } from './supervisor.js'
+import { Supervisor } from './supervisor.js'
 
 export interface RuntimeOptions {
   readonly host: Host
@@ -95,11 +98,13 @@ export class Runtime implements GatewayCore {
       views.set(spec.name, supervisor.view())
     }
     this.store.commitViews(views)
+    const subscriptions = { open: 0 }
     const firstListUntil = host.clock.now() + LIMITS.firstListMs
-    this.#base = new BaseRealm(this.store, this.supervisors, { host, firstListUntil }, rare)
+    this.#base = new BaseRealm(this.store, this.supervisors, { host, firstListUntil, subscriptions }, rare)
     this.#realms = new Realms(this.#base, specs, {
       host,
       table: new CellTable(),
+      subscriptions,
       firstListUntil,
       make: cellMaker(this.options, around),
     })
@@ -146,7 +151,7 @@ export class Runtime implements GatewayCore {
       serverInfo: this.options.info,
       capabilities: {
         tools: { listChanged: true },
-        resources: { listChanged: true },
+        resources: { listChanged: true, subscribe: true },
         prompts: { listChanged: true },
         completions: {},
         logging: {},
@@ -190,6 +195,10 @@ export class Runtime implements GatewayCore {
 
   onListChanged(scope: Scope, listener: (kind: Kind) => void, caller: Caller): () => void {
     return this.#realms.of(caller).watch(scope, listener)
+  }
+
+  subscribe(scope: Scope, uri: string, events: SubscriptionEvents, caller: Caller): Subscription {
+    return this.#realms.of(caller).subscribe(scope, uri, events)
   }
 
   endSession(session: object): void {

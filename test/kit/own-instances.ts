@@ -21,6 +21,8 @@ export interface Opened {
   readonly headers: Readonly<Record<string, string>>
   readonly events: ConnectionEvents
   readonly asked: UpstreamRequest[]
+  /** Resources that somebody follows. */
+  readonly followed: Set<string>
   ended: boolean
 }
 
@@ -54,6 +56,9 @@ export interface WorldOptions {
 /** By default each user is offered one tool that bears the user's name. */
 export function ownTool({ method }: UpstreamRequest, { user }: Opened): string {
   if (method === 'tools/list') return toolList(user)
+  if (method === 'resources/list') {
+    return JSON.stringify({ resources: [{ uri: `note:///${user}`, name: user }] })
+  }
   if (method === 'tools/call') return JSON.stringify({ content: [{ type: 'text', text: `for ${user}` }] })
   return '{}'
 }
@@ -86,7 +91,15 @@ export function instances(options: WorldOptions = {}) {
         const user = (headers['authorization'] ?? 'Bearer nobody').slice('Bearer '.length)
         await behaviour.opening(own.name, user)
         signal.throwIfAborted()
-        const made: Opened = { upstream: own.name, user, headers, events, asked: [], ended: false }
+        const made: Opened = {
+          upstream: own.name,
+          user,
+          headers,
+          events,
+          asked: [],
+          followed: new Set(),
+          ended: false,
+        }
         opened.push(made)
         return connectionOf(made, own.transport.kind === 'stdio', answer, opened.length)
       },
@@ -126,7 +139,7 @@ function connectionOf(
     era: 'legacy',
     protocolVersion: 'x',
     serverInfo: null,
-    capabilities: { tools: {} },
+    capabilities: { tools: {}, resources: { subscribe: true } },
     instructions: `for ${made.user}`,
     pid,
     inFlight: 0,
@@ -135,6 +148,11 @@ function connectionOf(
       const result = answer(request, made)
       if (result !== null) queueMicrotask(() => settle(request, result))
       return { cancel: () => queueMicrotask(() => request.settle({ kind: 'cancelled' })) }
+    },
+    follow: (uri, taken) => {
+      made.followed.add(uri)
+      queueMicrotask(() => taken(null))
+      return () => made.followed.delete(uri)
     },
     close: async () => end(made),
     destroy: error => end(made, error),

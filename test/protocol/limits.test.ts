@@ -217,6 +217,7 @@ describe('the bound on', () => {
       draining: false,
       offer: () => ({ serverInfo: {}, capabilities: {}, instructions: '' }),
       onListChanged: () => () => undefined,
+      endSession: () => undefined,
     } as never
     const face = createHttpFace(core, host)
     const post = (body: string, session?: string) =>
@@ -344,6 +345,7 @@ describe('the bound on', () => {
       draining: false,
       offer: () => ({ serverInfo: {}, capabilities: {}, instructions: '' }),
       onListChanged: () => () => undefined,
+      endSession: () => undefined,
       call: () => ({ cancel: (reason: string) => (cancelled = reason) }),
     } as never
     const face = createHttpFace(core, { ...nodeHost(), clock })

@@ -36,8 +36,8 @@ export class Cell {
 
   /** Nobody waits for anything of it. */
   get isFree(): boolean {
-    const { calls, inFlight, state } = this.supervisor
-    return calls === 0 && inFlight === 0 && state !== 'starting'
+    const { calls, inFlight, resources, state } = this.supervisor
+    return calls === 0 && inFlight === 0 && resources.size === 0 && state !== 'starting'
   }
 
   get isProgram(): boolean {

@@ -1,10 +1,18 @@
-import type { GatewayError, Kind, Scope, UpstreamSpec } from '../../model/index.js'
-import { LIMITS } from '../../model/index.js'
+import {
+  type Bytes,
+  type GatewayError,
+  type Kind,
+  LIMITS,
+  type Outcome,
+  type Scope,
+  type UpstreamSpec,
+} from '../../model/index.js'
 import type { CallRoom } from '../calls/index.js'
 import { ChangeWatch } from '../change-watch.js'
 import { Listing, type ListRoom } from '../listing.js'
-import type { Host, ListPage } from '../ports.js'
+import type { Host, ListPage, Subscription, SubscriptionEvents } from '../ports.js'
 import { Overlay, type Store } from '../store.js'
+import { type SubscriptionCount, Subscriptions } from '../subscriptions.js'
 import type { Supervisor } from '../supervisor.js'
 import { Cell, isListed, unusedView, yieldedView } from './cell.js'
 import type { CellTable } from './cell-table.js'
@@ -15,6 +23,7 @@ export interface Realm extends CallRoom {
   uses: number
   list(kind: Kind, scope: Scope, cursor: string | null): Promise<ListPage>
   watch(scope: Scope, listener: (kind: Kind) => void): () => void
+  subscribe(scope: Scope, uri: string, events: SubscriptionEvents): Subscription
   /** The instance for lists and look-ups; none is made for it. */
   peek(name: string): Supervisor | undefined
 }
@@ -22,6 +31,7 @@ export interface Realm extends CallRoom {
 export interface RealmRoom {
   readonly host: Host
   readonly table: CellTable
+  readonly subscriptions: SubscriptionCount
   /** Monotonic ms, see `ListRoom`. */
   readonly firstListUntil: number
   /** An instance that is not started yet. */
@@ -39,17 +49,19 @@ export class BaseRealm implements Realm {
   readonly host: Host
   readonly #listing: Listing
   readonly changes: ChangeWatch
+  readonly #subscriptions: Subscriptions
   readonly #askedAt = new Map<string, number>()
 
   constructor(
     readonly store: Store,
     private readonly supervisors: ReadonlyMap<string, Supervisor>,
-    { host, firstListUntil }: Pick<RealmRoom, 'host' | 'firstListUntil'>,
+    { host, firstListUntil, subscriptions }: Pick<RealmRoom, 'host' | 'firstListUntil' | 'subscriptions'>,
     /** Those that are not started with the gateway, because others have their own of them. */
     private readonly rare: ReadonlySet<string>,
   ) {
     this.host = host
     this.changes = new ChangeWatch(store, host.clock)
+    this.#subscriptions = new Subscriptions(this, subscriptions)
     const { clock, random } = host
     const firstListOf = (name: string) => this.#firstListOf(name)
     this.#listing = new Listing({ clock, random, store, supervisors, firstListUntil, firstListOf })
@@ -77,6 +89,10 @@ export class BaseRealm implements Realm {
   watch(scope: Scope, listener: (kind: Kind) => void): () => void {
     return this.changes.watch(scope, listener)
   }
+
+  subscribe(scope: Scope, uri: string, events: SubscriptionEvents): Subscription {
+    return this.#subscriptions.subscribe(scope, uri, events)
+  }
 }
 
 /** The realm of one identity or one session: instances of its own in place of some servers, over the realm below. */
@@ -88,6 +104,7 @@ export class OwnRealm implements Realm {
   readonly #refusals = new Map<string, GatewayError>()
   readonly #listing: Listing
   #changes: ChangeWatch | null = null
+  #subscriptions: Subscriptions | null = null
   #over = false
 
   constructor(
@@ -151,6 +168,33 @@ export class OwnRealm implements Realm {
     }
   }
 
+  subscribe(scope: Scope, uri: string, events: SubscriptionEvents): Subscription {
+    this.#subscriptions ??= new Subscriptions(this, this.room.subscriptions)
+    this.uses += 1
+    let needed = true
+    const release = () => {
+      if (needed) this.uses -= 1
+      needed = false
+    }
+    const settled = (refusal: Outcome | null) => {
+      if (refusal) release()
+      events.settled(refusal)
+    }
+    const updated = (params: Bytes) => events.updated(params)
+    const subscription = this.#subscriptions.subscribe(scope, uri, { settled, updated })
+    return {
+      end: () => {
+        release()
+        subscription.end()
+      },
+    }
+  }
+
+  /** Subscriptions find the instances that there are now. */
+  reroute(): void {
+    this.#subscriptions?.reroute()
+  }
+
   /** Closes what it has and opens it anew, with nothing of what was known. Resolves when the old is gone. */
   async renew(): Promise<void> {
     const cells = [...this.#cells.values()]
@@ -173,6 +217,7 @@ export class OwnRealm implements Realm {
     this.parent.uses -= 1
     for (const cell of [...this.#cells.values()]) this.#drop(cell).catch(() => undefined)
     this.#changes?.stop()
+    this.#subscriptions?.stop()
     this.store.detach()
   }
 

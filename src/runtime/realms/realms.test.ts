@@ -308,6 +308,53 @@ describe('an own instance', () => {
     for (const stop of leave) stop()
   })
 
+  verifies(
+    ['E65'],
+    'tells of its resources to its own identity alone, also after it was made anew',
+    async () => {
+      const { runtime, list, opened, clock, as } = instances()
+      const all = { kind: 'all' } as const
+      const told: string[] = []
+      const follow = (user: string, uri: string) => {
+        const answers: (string | null)[] = []
+        const settled = (refusal: Outcome | null) =>
+          answers.push(refusal && 'error' in refusal ? refusal.error.code : null)
+        const events = { settled, updated: () => void told.push(user) }
+        return { answers, ...runtime.subscribe(all, uri, events, as(user)) }
+      }
+      for (const user of ['ann', 'bob']) await list(user)
+      const [first] = runtime.snapshotFor(as('ann')).catalog.listed.resources
+      const own = follow('ann', first?.key ?? '')
+      const foreign = follow('bob', first?.key ?? '')
+      await clock.pass(0)
+      expect(own.answers).toEqual([null])
+      // Any URI may be one of bob's own server; it is asked, and ann's is not.
+      expect(opened.map(({ user, followed }) => [user, followed.has('note:///ann')])).toEqual([
+        ['ann', true],
+        ['bob', foreign.answers[0] === null],
+      ])
+      const changed = Buffer.from('{"uri":"note:///ann"}')
+      opened[0]?.events.notification('notifications/resources/updated', changed)
+      await clock.pass(1_000)
+      expect(told).toEqual(['ann'])
+      await runtime.forget('ann')
+      await clock.pass(1_000)
+      // What happened in between nobody heard.
+      expect(told).toEqual(['ann', 'ann'])
+      expect(opened.at(-1)?.followed).toEqual(new Set(['note:///ann']))
+      // Whoever is followed does not make room, and does not sleep.
+      for (let user = 0; user < LIMITS.instances; user++) await list(`u${user}`)
+      expect(opened.filter(({ user, ended }) => user === 'ann' && !ended)).toHaveLength(1)
+      await clock.pass(700_000)
+      expect(opened.filter(({ ended }) => !ended).map(({ user }) => user)).toContain('ann')
+      own.end()
+      foreign.end()
+      await clock.pass(700_000)
+      expect(opened.filter(({ ended }) => !ended)).toEqual([])
+      await runtime.stop()
+    },
+  )
+
   test('obeys what a person says of its server', async () => {
     const { runtime, list, call, opened, clock } = instances()
     await list('ann')
@@ -474,7 +521,9 @@ describe('two identities', () => {
         }
         const { runtime, opened, clock, as, begin } = instances({ answer })
         const all = { kind: 'all' } as const
-        for (const user of USERS_OF) runtime.onListChanged(all, () => heard.push(user), as(user))
+        for (const user of USERS_OF) {
+          runtime.onListChanged(all, kind => kind === 'tools' && heard.push(user), as(user))
+        }
         const own = (user: string, names: readonly string[]) =>
           expect(names.filter(name => !name.startsWith(`a__${user}`))).toEqual([])
         const pages: Promise<unknown>[] = []

@@ -50,7 +50,9 @@ export class Realms {
   /** The credentials of that identity are others now. Resolves when nothing is left of what used the old ones. */
   async forget(principal: string): Promise<void> {
     const realms = this.#all().filter(realm => realm.principal === principal)
-    await Promise.all(realms.map(realm => realm.renew()))
+    const ends = realms.map(realm => realm.renew())
+    for (const realm of realms) realm.reroute()
+    await Promise.all(ends)
   }
 
   figures(name: string): InstanceFigures | null {
