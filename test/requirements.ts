@@ -1,4 +1,5 @@
 import { CATALOG } from './requirements/catalog.js'
+import { ISOLATION } from './requirements/isolation.js'
 import { LISTS as KEPT_LISTS } from './requirements/lists.js'
 import { SUPERVISION } from './requirements/supervision.js'
 import { UPSTREAM } from './requirements/upstream.js'
@@ -887,4 +888,5 @@ export const REQUIREMENTS: readonly Requirement[] = [
   },
   ...CATALOG,
   ...UPSTREAM,
+  ...ISOLATION,
 ]

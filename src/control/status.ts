@@ -2,6 +2,7 @@ import { isServing } from '../core/health/index.js'
 import {
   type BreakerState,
   type Health,
+  type Isolation,
   itemsIn,
   KINDS,
   type Kind,
@@ -31,6 +32,14 @@ export interface UpstreamStatus {
   readonly lastError: { readonly kind: string; readonly message: string; readonly at: string } | null
   readonly nextAttemptAt: string | null
   readonly breaker: BreakerState
+  readonly isolation: Isolation
+  /** Where not all share it: how many single identities or sessions have one of their own, and how those do. */
+  readonly instances: {
+    readonly total: number
+    readonly unhealthy: number
+    /** Of the one that became unhealthy last. */
+    readonly reason: string | null
+  } | null
   readonly catalog: {
     readonly state: 'none' | 'live' | 'stale'
     readonly tools: number
@@ -88,6 +97,7 @@ export interface Load {
   readonly queued: number
   /** Wall-clock ms. */
   readonly lastOkAt: number | null
+  readonly instances: UpstreamStatus['instances']
 }
 
 export function describeUpstream(
@@ -111,6 +121,8 @@ export function describeUpstream(
     lastError: describeError(view.lastError),
     nextAttemptAt: nextAttemptAt === null ? null : iso(nextAttemptAt),
     breaker: view.breaker,
+    isolation: view.isolation,
+    instances: describeInstances(load.instances),
     catalog: describeCatalog(view, catalog),
     pid: view.pid,
     restarts: view.restarts,
@@ -120,6 +132,11 @@ export function describeUpstream(
     lastOkAt: load.lastOkAt === null ? null : iso(load.lastOkAt),
     settled: view.settled,
   }
+}
+
+/** Nothing that belongs to one of them but the reason. */
+function describeInstances(figures: Load['instances']): UpstreamStatus['instances'] {
+  return figures && { total: figures.total, unhealthy: figures.unhealthy, reason: figures.reason }
 }
 
 /** Wall-clock ms: as the lists tell it, unless the wall clock was set, or stood still, since then. */

@@ -32,6 +32,8 @@ export interface CatalogEvents {
   restMs(): number
   /** Without a connection because nobody needs it, which is no outage. */
   asleep(): boolean
+  /** Bytes of resources that may be kept; default LIMITS.keptReadsBytes. */
+  readonly readBytes?: number | undefined
 }
 
 /** Keeps what one upstream offers, kind by kind: one that fails leaves the others. */
@@ -48,7 +50,7 @@ export class CatalogKeeper {
     private readonly host: Pick<Host, 'clock' | 'random'>,
     private readonly events: CatalogEvents,
   ) {
-    this.reads = new ReadCache(host.clock, spec.cacheTtlMs)
+    this.reads = new ReadCache(host.clock, spec.cacheTtlMs, events.readBytes)
     const keeperOf = (kind: Kind) =>
       new ListKeeper(kind, spec, host, {
         fetched: (list, freshUntil) => this.#accept(kind, list, freshUntil),

@@ -49,6 +49,7 @@ export function viewOf(facts: ViewFacts): UpstreamView {
     instructions: connection?.instructions ?? previous?.instructions ?? null,
     settled: facts.settled || (spec.lazy && state.kind === 'idle'),
     unavailable: spec.unavailable,
+    isolation: spec.isolation,
     catalog,
   }
   const health = verdictOf({ ...view, unwell: facts.unwell, slow: facts.slow })
