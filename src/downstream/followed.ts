@@ -29,15 +29,10 @@ export class Followed {
     const refusal = held ? null : this.#refuse(uri)
     if (held || refusal) return queueMicrotask(() => settled(refusal))
     const fresh: Held = {
-      subscription: this.core.subscribe(
-        this.scope,
-        uri,
-        {
-          settled: outcome => this.#settle(uri, fresh, outcome),
-          updated: params => this.tell(uri, params),
-        },
-        this.caller,
-      ),
+      subscription: this.core.subscribe(this.scope, uri, this.caller, {
+        settled: outcome => this.#settle(uri, fresh, outcome),
+        updated: params => this.tell(uri, params),
+      }),
       waiting: [settled],
     }
     this.#held.set(uri, fresh)

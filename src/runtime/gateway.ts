@@ -98,14 +98,12 @@ export class Runtime implements GatewayCore {
       views.set(spec.name, supervisor.view())
     }
     this.store.commitViews(views)
-    const subscriptions = { open: 0 }
     const firstListUntil = host.clock.now() + LIMITS.firstListMs
-    this.#base = new BaseRealm(this.store, this.supervisors, { host, firstListUntil, subscriptions }, rare)
+    const room = { host, firstListUntil, subscriptions: { open: 0 } }
+    this.#base = new BaseRealm(this.store, this.supervisors, room, rare)
     this.#realms = new Realms(this.#base, specs, {
-      host,
+      ...room,
       table: new CellTable(),
-      subscriptions,
-      firstListUntil,
       make: cellMaker(this.options, around),
     })
   }
@@ -197,7 +195,7 @@ export class Runtime implements GatewayCore {
     return this.#realms.of(caller).watch(scope, listener)
   }
 
-  subscribe(scope: Scope, uri: string, events: SubscriptionEvents, caller: Caller): Subscription {
+  subscribe(scope: Scope, uri: string, caller: Caller, events: SubscriptionEvents): Subscription {
     return this.#realms.of(caller).subscribe(scope, uri, events)
   }
 

@@ -16,3 +16,12 @@ export interface Neighbourhood {
   /** Whose alone it is; absent = everybody's, and nothing else may be written down. */
   readonly owner?: string
 }
+
+/** Servers that are meant to run now. */
+export function inUse({ store }: Pick<Neighbourhood, 'store'>): number {
+  let total = 0
+  for (const { state } of store.current.upstreams.values()) {
+    if (state !== 'disabled' && state !== 'misconfigured' && state !== 'idle') total += 1
+  }
+  return total
+}

@@ -328,7 +328,7 @@ export interface GatewayCore {
   /** Told after the merged content of a kind changed for that scope. Returns the way to stop it. */
   onListChanged(scope: Scope, listener: (kind: Kind) => void, caller: Caller): () => void
   /** Tells about changes of the resource under that public URI. */
-  subscribe(scope: Scope, uri: string, events: SubscriptionEvents, caller: Caller): Subscription
+  subscribe(scope: Scope, uri: string, caller: Caller, events: SubscriptionEvents): Subscription
   /** `x-mcp-header` annotations of a tool under its public name; empty when unknown. */
   headerParams(scope: Scope, toolName: string, caller: Caller): readonly HeaderParam[]
   /** That session is over: whatever was there for it alone ends. */

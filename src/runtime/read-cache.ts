@@ -17,6 +17,8 @@ export class ReadCache {
   /** Least recently used first. */
   readonly #kept = new Map<string, Kept>()
   #bytes = 0
+  /** Counts the ends of everything kept: what was asked before one is too old to be kept after it. */
+  age = 0
 
   /**
    * @param maxTtlMs bound of what the server says; 0 = nothing is kept
@@ -49,8 +51,15 @@ export class ReadCache {
     return null
   }
 
-  keep(call: Call, uri: string, outcome: Outcome): void {
-    if (this.maxTtlMs === 0 || outcome.kind !== 'answered' || outcome.era !== 'modern') return
+  /** @param askedAt the age at the time that it was asked */
+  keep(call: Call, uri: string, outcome: Outcome, askedAt: number): void {
+    if (
+      askedAt !== this.age ||
+      this.maxTtlMs === 0 ||
+      outcome.kind !== 'answered' ||
+      outcome.era !== 'modern'
+    )
+      return
     if (!('result' in outcome.reply) || !isPlainRead(call)) return
     const { result } = outcome.reply
     if (result.length > LIMITS.keptReadBytes) return
@@ -70,6 +79,7 @@ export class ReadCache {
   }
 
   clear(): void {
+    this.age += 1
     this.#kept.clear()
     this.#bytes = 0
   }

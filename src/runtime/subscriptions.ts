@@ -18,34 +18,35 @@ export interface SubscriptionRoom {
   ): { readonly resources: ResourceBook; readonly connection: unknown; demand(): void } | undefined
 }
 
-/** Of all clients together. */
+/** Subscriptions in all, for the bound on them. */
 export interface SubscriptionCount {
   open: number
 }
 
-/** The subscriptions of the clients of one realm: each finds the servers that own its URI and follows it there. */
+/** The subscriptions of clients: each finds the servers that own its URI and follows it there. */
 export class Subscriptions {
   readonly #open = new Set<ResourceSubscription>()
   /** Whose owner is not known yet. */
   readonly #ownerless = new Set<ResourceSubscription>()
   #looking: Timer | null = null
+  readonly #leave: () => void
 
   constructor(
     private readonly room: SubscriptionRoom,
-    private readonly inAll: SubscriptionCount = { open: 0 },
+    private readonly count: SubscriptionCount,
   ) {
-    room.store.onCommit(() => {
+    this.#leave = room.store.onCommit(() => {
       if (this.#ownerless.size > 0) this.#looking ??= room.host.clock.after(LOOK_AGAIN_MS, () => this.#look())
     })
   }
 
   subscribe(scope: Scope, uri: string, events: SubscriptionEvents): Subscription {
-    if (this.inAll.open >= LIMITS.subscriptions) return refuse(tooManyInAll(), events)
-    this.inAll.open += 1
+    if (this.count.open >= LIMITS.subscriptions) return refuse(tooManyInAll(), events)
+    this.count.open += 1
     const subscription = new ResourceSubscription(this.room, scope, uri, events, {
       ownerless: () => this.#ownerless.add(subscription),
       over: () => {
-        this.inAll.open -= 1
+        this.count.open -= 1
         this.#open.delete(subscription)
         this.#ownerless.delete(subscription)
       },
@@ -60,10 +61,11 @@ export class Subscriptions {
     for (const subscription of [...this.#open]) subscription.reroute()
   }
 
-  /** None may be open any more, and none will be. */
+  /** None is open any more. */
   stop(): void {
-    for (const subscription of [...this.#open]) subscription.end()
+    this.#leave()
     this.#looking?.cancel()
+    for (const subscription of [...this.#open]) subscription.end()
   }
 
   #look(): void {
@@ -114,6 +116,7 @@ class ResourceSubscription implements Subscription {
   /** What happened in between nobody heard: the client is told once it is followed again. */
   reroute(): void {
     for (const leave of this.#leaves.splice(0)) leave()
+    this.#refusals = 0
     this.#early ||= this.#settled
     this.route(true)
   }

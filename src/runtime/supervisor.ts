@@ -24,7 +24,7 @@ import { findingOf, HealthWatch } from './health-watch.js'
 import { IdleStop } from './idle-stop.js'
 import { LeasePool } from './lease-pool.js'
 import { Lifecycle } from './lifecycle.js'
-import type { Neighbourhood } from './neighbourhood.js'
+import { inUse, type Neighbourhood } from './neighbourhood.js'
 import type { Connection, ConnectionEvents, Connector, Host, UpstreamActions } from './ports.js'
 import { ResourceBook } from './resource-book.js'
 import { faultOf, viewOf } from './supervised-view.js'
@@ -320,14 +320,10 @@ export class Supervisor implements UpstreamActions {
   }
 
   #blame(kind: 'open-failed' | 'closed', epoch: number, error: GatewayError, counts: boolean): void {
-    const { suspicion, store, host } = this.around
-    const now = host.clock.now()
+    const { suspicion } = this.around
+    const now = this.#host.clock.now()
     suspicion.failed(this.spec.name, now, since => this.#feed({ kind: 'pardoned', since }))
-    let total = 0
-    for (const { state } of store.current.upstreams.values()) {
-      if (state !== 'disabled' && state !== 'misconfigured' && state !== 'idle') total += 1
-    }
-    const ours = suspicion.isOurs(now, total)
+    const ours = suspicion.isOurs(now, inUse(this.around))
     this.#feed({ kind, epoch, fault: faultOf(error, counts, ours) })
     if (ours) suspicion.pardon(now)
   }

@@ -135,7 +135,7 @@ export class ScriptedCore implements GatewayCore {
     return () => this.listeners.delete(listener)
   }
 
-  subscribe(_scope: unknown, uri: string, events: SubscriptionEvents): Subscription {
+  subscribe(_scope: unknown, uri: string, _caller: unknown, events: SubscriptionEvents): Subscription {
     const { refusal } = this
     queueMicrotask(() => events.settled(refusal))
     if (refusal) return { end: () => undefined }

@@ -210,9 +210,10 @@ class CallInFlight implements RunningCall {
     const prefix = this.#prefixOf(supervisor)
     const kept = reads.find(call, owner.native)
     if (kept) return queueMicrotask(() => done(mapNames(call.method, kept, prefix)))
+    const askedAt = reads.age
     const request = { call, target, native: owner.native, entry: owner.entry }
     this.#dispatch = new Dispatch(this.room, supervisor, request, outcome => {
-      reads.keep(call, owner.native, outcome)
+      reads.keep(call, owner.native, outcome, askedAt)
       done(mapNames(call.method, outcome, prefix))
     }).start()
   }

@@ -31,6 +31,7 @@ export interface Realm extends CallRoom {
 export interface RealmRoom {
   readonly host: Host
   readonly table: CellTable
+  /** Of all realms together. */
   readonly subscriptions: SubscriptionCount
   /** Monotonic ms, see `ListRoom`. */
   readonly firstListUntil: number
@@ -55,7 +56,7 @@ export class BaseRealm implements Realm {
   constructor(
     readonly store: Store,
     private readonly supervisors: ReadonlyMap<string, Supervisor>,
-    { host, firstListUntil, subscriptions }: Pick<RealmRoom, 'host' | 'firstListUntil' | 'subscriptions'>,
+    { host, firstListUntil, subscriptions }: Omit<RealmRoom, 'table' | 'make'>,
     /** Those that are not started with the gateway, because others have their own of them. */
     private readonly rare: ReadonlySet<string>,
   ) {

@@ -320,7 +320,7 @@ describe('an own instance', () => {
         const settled = (refusal: Outcome | null) =>
           answers.push(refusal && 'error' in refusal ? refusal.error.code : null)
         const events = { settled, updated: () => void told.push(user) }
-        return { answers, ...runtime.subscribe(all, uri, events, as(user)) }
+        return { answers, ...runtime.subscribe(all, uri, as(user), events) }
       }
       for (const user of ['ann', 'bob']) await list(user)
       const [first] = runtime.snapshotFor(as('ann')).catalog.listed.resources
