@@ -308,6 +308,7 @@ const SERVER_OPTIONS: Record<
   wake: [true, spec => [spec.supervision.wake, spec.lazy, spec.supervision.idleStopMs], [true, true, 60_000]],
   cacheTtl: ['60s', spec => spec.cacheTtlMs, 60_000],
   unavailable: ['hide', spec => spec.unavailable, 'hide'],
+  pin: ['enforce', spec => spec.pin, 'enforce'],
   tools: [{ deny: ['x*'] }, spec => spec.tools, { deny: ['x*'] }],
   resources: [{ allow: ['y'] }, spec => spec.resources, { allow: ['y'] }],
   prompts: [{ allow: [] }, spec => spec.prompts, { allow: [] }],

@@ -45,6 +45,12 @@ const unavailable = z
   .enum(['keep', 'hide'])
   .optional()
   .describe('Whether a server that is down stays listed with what it last offered. Default keep.')
+const pin = z
+  .enum(['off', 'warn', 'enforce'])
+  .optional()
+  .describe(
+    'When a tool or prompt is not described as it was: off = nothing, warn = say so, enforce = hold it until approved. Default warn.',
+  )
 const lazy = z.boolean().optional().describe('Start at first use instead of at boot. Default false.')
 
 const CACHE_RULE = `${DURATION_RULE}; or 0`
@@ -118,6 +124,7 @@ export const serverOptions = z.strictObject({
     ),
   cacheTtl,
   unavailable,
+  pin,
   tools: filter.optional(),
   resources: filter.optional(),
   prompts: filter.optional(),
@@ -164,7 +171,7 @@ export const holdfastSchema = z.strictObject({
     .describe('Further values of the Origin header that are accepted.'),
   shutdownTimeout: duration.optional().describe('Most time that a stop may take. Default 30s.'),
   defaults: z
-    .strictObject({ ...timeouts, ...supervision, cacheTtl, unavailable, lazy })
+    .strictObject({ ...timeouts, ...supervision, cacheTtl, unavailable, pin, lazy })
     .optional()
     .describe('Used for every server that does not say otherwise.'),
 })
@@ -177,7 +184,6 @@ export type HoldfastOptions = z.infer<typeof holdfastSchema>
 export const NOT_YET: ReadonlySet<string> = new Set([
   'isolation',
   'exclusive',
-  'pin',
   'profiles',
   'rename',
   'describe',

@@ -27,6 +27,12 @@ export const LIMITS = {
   listTtlMinMs: 5_000,
   /** Milliseconds for which what a server that is down offered stays listed. */
   staleMs: 24 * 60 * 60_000,
+  /** Bytes of one file of what a server offered, or of its pins. */
+  archiveBytes: 64 * 1024 * 1024,
+  /** Milliseconds between a change of what is kept on disk and its writing. */
+  archiveDelayMs: 2_000,
+  /** Pins of one kind at one upstream that are kept of what it offers no more. */
+  removedPins: 2_000,
   /** Milliseconds that a list waits for a server whose lists are not cached. */
   uncachedListMs: 2_000,
   /** Components in one page of our own lists. */

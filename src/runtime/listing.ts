@@ -96,7 +96,10 @@ export class Listing {
     return catalog !== undefined && KINDS.every(kind => catalog[kind].state === 'unknown')
   }
 
-  /** Only the very first start of an upstream is worth a short wait: a client that comes at once sees the whole. */
+  /**
+   * Only the very first start of an upstream is worth a short wait: a client that comes at once sees the whole. One of
+   * which the lists are known from earlier is not.
+   */
   #firstStarts(scope: Scope): Promise<void> | undefined {
     const left = this.room.firstListUntil - this.room.clock.now()
     if (left <= 0 || !this.#starting(scope)) return undefined
@@ -115,7 +118,7 @@ export class Listing {
 
   #starting(scope: Scope): boolean {
     for (const view of this.room.store.current.upstreams.values()) {
-      if (!view.settled && inScope(scope, view.name)) return true
+      if (!view.settled && inScope(scope, view.name) && !isRecalled(view)) return true
     }
     return false
   }
@@ -165,6 +168,11 @@ function scopeOf(views: readonly UpstreamView[], kind: Kind): 'public' | 'privat
 
 function inScope(scope: Scope, name: string): boolean {
   return scope.kind === 'all' || scope.name === name
+}
+
+/** Until its first lists, what it offers is known from the last run of a gateway. */
+function isRecalled({ catalog }: UpstreamView): boolean {
+  return KINDS.some(kind => catalog[kind].state === 'stale')
 }
 
 /** The part of the catalog that a scope sees. */

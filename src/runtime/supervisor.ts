@@ -10,7 +10,7 @@ import {
   type CallContext,
   EMPTY_CATALOG,
   EMPTY_OBJECT,
-  GatewayError,
+  type GatewayError,
   type LastError,
   type Outcome,
   type UpstreamSpec,
@@ -18,6 +18,7 @@ import {
 } from '../model/index.js'
 import { Admission } from './admission.js'
 import { CatalogKeeper } from './catalog-keeper.js'
+import { hung, stopping } from './endings.js'
 import { asGatewayError, reasonOf } from './failures.js'
 import { findingOf, HealthWatch } from './health-watch.js'
 import { IdleStop } from './idle-stop.js'
@@ -175,6 +176,10 @@ export class Supervisor implements UpstreamActions {
 
   refresh(): Promise<void> {
     return this.catalog.refresh()
+  }
+
+  approve(names: readonly string[] = []): void {
+    this.catalog.approve(names)
   }
 
   /** Resolves when nothing of the upstream is left; rejects when something of it cannot be ended. */
@@ -365,6 +370,7 @@ export class Supervisor implements UpstreamActions {
       nextAttemptAt: this.#life.nextAttemptAt ?? this.#nextTrialAt(),
       settled: this.#settled,
       catalog: this.catalog?.current ?? EMPTY_CATALOG,
+      findings: this.catalog?.findings,
     })
   }
 
@@ -375,20 +381,4 @@ export class Supervisor implements UpstreamActions {
     const until = Math.max(breaker.kind === 'open' ? breaker.until : 0, closedUntil)
     return until > now ? clock.wallTime() + until - now : null
   }
-}
-
-function hung(error: GatewayError, checks: number): GatewayError {
-  const reason = `hung: ${checks} health checks in a row failed (${reasonOf(error)})`
-  const upstream = error.details.upstream ?? ''
-  const message = `${upstream}: ${reason}. The request may or may not have run; check before repeating it.`
-  return new GatewayError('OUTCOME_UNKNOWN', message, { upstream, reason, phase: 'unknown' })
-}
-
-function stopping(upstream: string): GatewayError {
-  const reason = 'the gateway is stopping'
-  return new GatewayError('UPSTREAM_REMOVED', `${upstream}: ${reason}.`, {
-    upstream,
-    reason,
-    phase: 'unknown',
-  })
 }

@@ -6,7 +6,7 @@ import {
   TransitionFeed,
   type UpstreamStatus,
 } from '../control/index.js'
-import { EMPTY_MERGED } from '../core/catalog/index.js'
+import { EMPTY_MERGED, type Lookalike, lookalikesIn } from '../core/catalog/index.js'
 import type { MergedCatalog, UpstreamView } from '../model/index.js'
 import type { TransitionLog } from '../observe/index.js'
 import type { Runtime } from '../runtime/gateway.js'
@@ -21,7 +21,9 @@ export function watchTransitions(runtime: Runtime, host: Host, transitions: Tran
     transitions.observe(snapshot)
     pending ??= host.clock.after(1_000, () => {
       pending = null
-      transitions.shadowed(runtime.snapshot.catalog.shadowed)
+      const { catalog } = runtime.snapshot
+      transitions.shadowed(catalog.shadowed)
+      transitions.lookalikes(namesAlike(runtime, catalog))
     })
   })
   return () => {
@@ -49,7 +51,20 @@ export function describe(
   view: UpstreamView,
   catalog: MergedCatalog,
 ): UpstreamStatus {
-  return describeUpstream(view, catalog, loadOf(runtime.supervisors.get(view.name)), host.clock.wallTime())
+  const load = loadOf(runtime.supervisors.get(view.name))
+  const status = describeUpstream(view, catalog, load, host.clock.wallTime())
+  const alike = namesAlike(runtime, catalog).filter(({ upstream }) => upstream === view.name)
+  if (alike.length === 0) return status
+  const flagged = alike.map(({ kind, key, like, of }) => ({
+    kind,
+    name: key,
+    detail: `looks like ${like} of ${of}`,
+  }))
+  return { ...status, catalog: { ...status.catalog, flagged: [...status.catalog.flagged, ...flagged] } }
+}
+
+function namesAlike(runtime: Runtime, catalog: MergedCatalog): readonly Lookalike[] {
+  return lookalikesIn(catalog, name => runtime.snapshot.upstreams.get(name)?.prefix ?? '')
 }
 
 export function describeAll(runtime: Runtime, host: Host): GatewayStatus['upstreams'] {

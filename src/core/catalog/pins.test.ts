@@ -1,19 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { view } from '../../../test/kit/views.js'
 import { verifies } from '../../../test/kit/verifies.js'
+import { view } from '../../../test/kit/views.js'
 import type { Component, UpstreamView } from '../../model/index.js'
 import { canonicalJson } from './canonical.js'
 import { flagsIn, invisiblesIn, revealInvisibles, withoutInvisibles } from './invisible.js'
 import { foldName, lookalikesIn } from './lookalikes.js'
 import { mergeCatalogs } from './merge.js'
-import {
-  canonicalDefinition,
-  comparePins,
-  definitionOf,
-  describeDifferences,
-  differencesBetween,
-} from './pins.js'
+import { canonicalDefinition, definitionOf, describeDifferences, differencesBetween } from './pins.js'
 
 describe('the canonical form of JSON', () => {
   test('has no space, sorted keys, and one way to write a string', () => {
@@ -44,7 +38,8 @@ describe('the canonical form of JSON', () => {
   test('is had of very long strings too, and refuses what is no JSON', () => {
     const long = JSON.stringify('\\"'.repeat(2_000_000))
     expect(canonicalJson(long)).toBe(long)
-    for (const text of ['', '"', '{"a":}', '[1']) expect(() => canonicalJson(text), text).toThrow('no valid JSON')
+    for (const text of ['', '"', '{"a":}', '[1'])
+      expect(() => canonicalJson(text), text).toThrow('no valid JSON')
   })
 })
 
@@ -73,10 +68,7 @@ describe('a pinned definition', () => {
     for (const [member, value] of Object.entries(changes)) {
       const now = { ...TOOL, [member]: value }
       expect(hashOf(now), member).not.toBe(hashOf(TOOL))
-      const found = differencesBetween(
-        definitionOf(JSON.stringify(TOOL)),
-        definitionOf(JSON.stringify(now)),
-      )
+      const found = differencesBetween(definitionOf(JSON.stringify(TOOL)), definitionOf(JSON.stringify(now)))
       expect(found.map(each => each.member)).toEqual([member])
     }
   })
@@ -103,24 +95,14 @@ describe('a pinned definition', () => {
     )
     expect(diff({ name: 'a' }, { name: 'a', title: 'T' })).toBe('title: (none) → "T"')
     expect(diff({ name: 'a', title: 'T' }, { name: 'a' })).toBe('title: "T" → (none)')
-    const long = (end: string) => ({ name: 'a', description: `${'x'.repeat(1_000)}${end}${'y'.repeat(1_000)}` })
+    const long = (end: string) => ({
+      name: 'a',
+      description: `${'x'.repeat(1_000)}${end}${'y'.repeat(1_000)}`,
+    })
     const text = diff(long('old'), long('new'))
     expect(text).toMatch(/^description: "…x{24}oldy{93}…" → "…x{24}newy{93}…"$/)
     const smile = (end: string) => ({ name: 'a', description: `${'😀'.repeat(100)}${end}` })
-    expect(diff(smile('1'), smile('2')).isWellFormed()).toBe(true)
-  })
-
-  test('is compared by name: added, changed, unchanged, removed are all there is', () => {
-    const pins = fc.dictionary(fc.constantFrom('a', 'b', 'c', 'd'), fc.constantFrom('1', '2'))
-    fc.assert(
-      fc.property(pins, pins, (before, after) => {
-        const [pinned, fresh] = [new Map(Object.entries(before)), new Map(Object.entries(after))]
-        const { added, changed, unchanged, removed } = comparePins(pinned, fresh)
-        expect([...added, ...changed, ...unchanged].sort()).toEqual([...fresh.keys()].sort())
-        expect([...removed, ...changed, ...unchanged].sort()).toEqual([...pinned.keys()].sort())
-        for (const name of changed) expect(pinned.get(name)).not.toBe(fresh.get(name))
-      }),
-    )
+    expect(diff(smile('1'), smile('2'))).not.toMatch(/\p{Surrogate}/u)
   })
 })
 

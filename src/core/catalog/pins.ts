@@ -28,32 +28,9 @@ export function definitionOf(text: string): Definition {
   return found
 }
 
-/** The one text of a definition; what it is hashed from. */
+/** The one text of a definition: two with the same are the same. */
 export function canonicalDefinition(definition: Definition): string {
   return `{${[...definition].map(([member, value]) => `${JSON.stringify(member)}:${value}`).join(',')}}`
-}
-
-/** What became of the pinned names. */
-export interface PinComparison {
-  readonly added: readonly string[]
-  readonly changed: readonly string[]
-  readonly unchanged: readonly string[]
-  readonly removed: readonly string[]
-}
-
-/** @param pinned, fresh hash by name */
-export function comparePins(
-  pinned: ReadonlyMap<string, string>,
-  fresh: ReadonlyMap<string, string>,
-): PinComparison {
-  const names = [...fresh.keys()]
-  const known = names.filter(name => pinned.has(name))
-  return {
-    added: names.filter(name => !pinned.has(name)),
-    changed: known.filter(name => pinned.get(name) !== fresh.get(name)),
-    unchanged: known.filter(name => pinned.get(name) === fresh.get(name)),
-    removed: [...pinned.keys()].filter(name => !fresh.has(name)),
-  }
 }
 
 /** One member that is not as it was pinned; null = it is not there. */

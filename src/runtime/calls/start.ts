@@ -2,7 +2,9 @@ import { type Resolution, resolve, type Target } from '../../core/route/index.js
 import {
   type Call,
   type CatalogEntry,
+  type Component,
   GatewayError,
+  type HeldBecause,
   isGatewayError,
   LIMITS,
   type Outcome,
@@ -155,6 +157,8 @@ class CallInFlight implements RunningCall {
   #send(owner: Owner, done: (outcome: Outcome) => void): void {
     const supervisor = this.room.supervisor(owner.upstream)
     if (!supervisor) return this.#refuse(removed(owner.upstream))
+    const component = owner.entry?.component
+    if (component?.held) return this.#refuse(held(owner.upstream, component, component.held))
     const { call, target } = this
     const prefix = this.#prefixOf(supervisor)
     const request = { call, target, native: owner.native, entry: owner.entry }
@@ -202,6 +206,17 @@ function removed(upstream: string): GatewayError {
   return new GatewayError('UPSTREAM_REMOVED', `${upstream} was removed from the configuration.`, {
     upstream,
     reason: 'removed from the configuration',
+  })
+}
+
+/** What a person has not approved is not called, whoever asks. */
+function held(upstream: string, { kind, key }: Component, because: HeldBecause): GatewayError {
+  const what = `${kind === 'prompts' ? 'the prompt' : 'the tool'} ${key}`
+  const why = because === 'changed' ? 'is not described as it was' : 'came after the others were approved'
+  const reason = `${what} ${why}, and is held until a person approves it`
+  return new GatewayError('DENIED', `${upstream}: ${reason}: holdfast approve ${upstream} ${key}`, {
+    upstream,
+    reason,
   })
 }
 
