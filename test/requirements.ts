@@ -1,13 +1,13 @@
+import { CATALOG_DISK } from './requirements/catalog-disk.js'
+import { LISTS as KEPT_LISTS } from './requirements/lists.js'
 import { SUPERVISION } from './requirements/supervision.js'
 import { UPSTREAM } from './requirements/upstream.js'
 
 /**
  * What Holdfast promises, as data: each entry is cited by at least one test through `verifies`, or is owed.
- * A to C and N: behaviour with partial outages and broken configs. G and H: what operators see. P: rules of the MCP specification.
- * A to C and N: behaviour with partial outages and broken configs. P: rules of the MCP specification. R: stopping.
+ * A to C and N: behaviour with partial outages and broken configs. D and E: what is kept of lists, and for whom.
+ * CS: connections that are used again. G and H: what operators see. P: rules of the MCP specification. R: stopping.
  * F: rows of the fault matrix.
- * A to C and N: behaviour with partial outages and broken configs. P: rules of the MCP specification. F: rows of the
- * fault matrix.
  */
 export interface Requirement {
   readonly id: string
@@ -20,7 +20,7 @@ export interface Requirement {
   /** Transports for which it has to hold; absent = all, or no matter. */
   readonly transports?: readonly ('stdio' | 'http' | 'sse')[]
   /** Not built yet, and part of what: an owed requirement has no test. */
-  readonly owed?: 'supervision' | 'cache' | 'auth'
+  readonly owed?: 'supervision' | 'auth'
 }
 
 const LISTS = 'promise P1: lists with partial outages'
@@ -69,7 +69,6 @@ export const REQUIREMENTS: readonly Requirement[] = [
     source: LISTS,
     behaviour:
       'A server that goes down keeps its last known tools in the list, marked stale, until a limit; `unavailable: hide` removes them at once with one list_changed.',
-    owed: 'cache',
   },
   {
     id: 'A5',
@@ -198,14 +197,12 @@ export const REQUIREMENTS: readonly Requirement[] = [
     id: 'B28',
     source: ROUTING,
     behaviour: 'A tool that vanished upstream triggers one refresh of that list, and the error says so.',
-    owed: 'cache',
   },
   {
     id: 'B29',
     source: ROUTING,
     behaviour:
       'A tool that appeared upstream without notice is found by one refresh before it is called unknown.',
-    owed: 'cache',
   },
   {
     id: 'B30',
@@ -421,7 +418,6 @@ export const REQUIREMENTS: readonly Requirement[] = [
     source: CACHING,
     behaviour: 'A private cache entry never crosses principals, and continued calls are never cached.',
     eras: MODERN,
-    owed: 'cache',
   },
   {
     id: 'P13',
@@ -798,6 +794,8 @@ export const REQUIREMENTS: readonly Requirement[] = [
       'A server that ignores a cancellation holds up neither the caller nor, after a grace, its place; eight of them end the process.',
   },
   // ---- F: rows of the fault matrix that clients cause ----
+  ...CATALOG_DISK,
+  ...KEPT_LISTS,
   ...SUPERVISION,
 
   // ---- R: stopping ----

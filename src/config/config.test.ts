@@ -138,8 +138,8 @@ const ROWS: [what: string, reading: () => ConfigReading, key: string, words: Reg
   ],
   [
     'an option that is not there yet',
-    () => ours({ pin: 'warn' }),
-    'mcpServers.a.holdfast.pin',
+    () => ours({ exclusive: true }),
+    'mcpServers.a.holdfast.exclusive',
     /not supported by this version/,
   ],
   ['a bad era', () => ours({ era: 'old' }), 'mcpServers.a.holdfast.era', /"auto", "legacy", "modern"/],
@@ -510,4 +510,22 @@ describe('the config file', () => {
       await rm(folder, { recursive: true })
     }
   })
+})
+
+verifies(['D44'], 'a cacheTtl that is no time is a fault that names the key, and 0 is one', () => {
+  for (const cacheTtl of [
+    -1,
+    '-5s',
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
+    '5 minutes',
+    '',
+    true,
+    '100000h',
+  ]) {
+    const [fault] = ours({ cacheTtl }).faults
+    expect(fault?.message, String(cacheTtl)).toMatch(/duration/)
+    expect(fault?.key).toContain('cacheTtl')
+  }
+  for (const cacheTtl of [0, '0s', '0ms']) expect(specOf(ours({ cacheTtl })).cacheTtlMs).toBe(0)
 })

@@ -6,7 +6,7 @@ import { DURATION_FORM, LONGEST_MS, parseDuration } from './durations.js'
 const DURATION_RULE =
   'must be a duration above 0 and up to 24 days: "500ms", "5s", "2m", "1h" or a number of milliseconds'
 const duration = z
-  .union([z.string().regex(DURATION_FORM), z.number()], { error: DURATION_RULE })
+  .union([z.string().regex(DURATION_FORM, { error: DURATION_RULE }), z.number()], { error: DURATION_RULE })
   .refine(isUsableDuration, { error: DURATION_RULE })
   .describe('A duration: "500ms", "5s", "2m", "1h" or milliseconds.')
 
@@ -55,7 +55,7 @@ const lazy = z.boolean().optional().describe('Start at first use instead of at b
 
 const CACHE_RULE = `${DURATION_RULE}; or 0`
 const cacheTtl = z
-  .union([z.string().regex(DURATION_FORM), z.number()], { error: CACHE_RULE })
+  .union([z.string().regex(DURATION_FORM, { error: CACHE_RULE }), z.number()], { error: CACHE_RULE })
   .refine(value => parseDuration(value) === 0 || isUsableDuration(value), { error: CACHE_RULE })
   .optional()
   .describe(

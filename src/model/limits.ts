@@ -27,6 +27,9 @@ export const LIMITS = {
   listTtlMinMs: 5_000,
   /** Milliseconds for which what a server that is down offered stays listed. */
   staleMs: 24 * 60 * 60_000,
+  /** Bytes of one resource that is kept for as long as its server says, and of all of one server. */
+  keptReadBytes: 1024 * 1024,
+  keptReadsBytes: 16 * 1024 * 1024,
   /** Bytes of one file of what a server offered, or of its pins. */
   archiveBytes: 64 * 1024 * 1024,
   /** Milliseconds between a change of what is kept on disk and its writing. */
@@ -109,7 +112,7 @@ export const LIMITS = {
   notificationsPerConnection: 100,
   /** Calls that wait for one server's start, and for a place at one that has its hands full. */
   waitersPerUpstream: 32,
-  queuePerUpstream: 64,
+  queuePerUpstream: 128,
   /** Milliseconds that a call waits for a place. */
   queueMs: 5_000,
   /** Milliseconds that a call is held while its server starts: a program, a remote. */

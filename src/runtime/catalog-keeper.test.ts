@@ -141,7 +141,7 @@ describe('how long a list is kept', () => {
 
 describe('what is kept', () => {
   verifies(
-    ['D66'],
+    ['E66'],
     'is asked for once, however many ask at the same time, and whoever gives up',
     async () => {
       const { keeper, clock, asked, connect } = world()

@@ -18,6 +18,7 @@ import { ListKeeper } from './list-keeper.js'
 import { allowedOf } from './offering.js'
 import { PinWatch } from './pin-watch.js'
 import type { Connection, Host, Timer } from './ports.js'
+import { ReadCache } from './read-cache.js'
 
 const KINDS_OF_NOTIFICATION: Readonly<Record<string, readonly Kind[]>> = {
   'notifications/tools/list_changed': ['tools'],
@@ -38,6 +39,8 @@ export interface CatalogEvents {
 
 /** Keeps what one upstream offers, kind by kind: one that fails leaves the others. */
 export class CatalogKeeper {
+  /** Contents of resources that its server allows to be kept. */
+  readonly reads: ReadCache
   /** As the server says. */
   #offered: UpstreamCatalog = EMPTY_CATALOG
   /** What of it may be used. */
@@ -55,6 +58,7 @@ export class CatalogKeeper {
     private readonly events: CatalogEvents,
     shared = true,
   ) {
+    this.reads = new ReadCache(host.clock, spec.cacheTtlMs)
     const { clock } = host
     this.#pins = new PinWatch(spec, shared ? host : { clock }, message => events.warning(message))
     this.#memory = shared ? new CatalogMemory(spec, host) : null
@@ -120,6 +124,7 @@ export class CatalogKeeper {
   disconnected(): void {
     const wasConnected = this.#connection !== null
     this.#connection = null
+    this.reads.clear()
     for (const kind of KINDS) {
       this.#lists[kind].disconnected()
       const known = this.#offered[kind]
@@ -137,12 +142,19 @@ export class CatalogKeeper {
   }
 
   notified(method: string): void {
+    if (method.startsWith('notifications/resources/')) this.reads.clear()
     for (const kind of KINDS_OF_NOTIFICATION[method] ?? []) this.#lists[kind].changed()
   }
 
-  /** An answer says that what we list is not there. */
-  suspect(kinds: readonly Kind[]): void {
-    for (const kind of kinds) this.#lists[kind].suspect()
+  /** An answer says that what we list is not there. @returns true when that is looked into */
+  suspect(kinds: readonly Kind[]): boolean {
+    return kinds.map(kind => this.#lists[kind].suspect()).includes(true)
+  }
+
+  /** Somebody wants what is not in the lists. A promise where they are fetched for it. */
+  seek(kinds: readonly Kind[]): Promise<unknown> | null {
+    const fetches = kinds.flatMap(kind => this.#lists[kind].seek() ?? [])
+    return fetches.length > 0 ? Promise.all(fetches) : null
   }
 
   used(): void {

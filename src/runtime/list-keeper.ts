@@ -32,6 +32,7 @@ export class ListKeeper {
   #timerAt = Infinity
   /** Until then, no answer to a call puts it in doubt. */
   #trustedUntil = -Infinity
+  #soughtUntil = -Infinity
   #waiters: Waiter[] = []
   #queued = false
 
@@ -67,11 +68,13 @@ export class ListKeeper {
   }
 
   /** An answer says that something is not there. Once for each life of the list: it may say so of everything. */
-  suspect(): void {
+  suspect(): boolean {
     const now = this.host.clock.now()
-    if (now < this.#trustedUntil) return
+    if (now < this.#trustedUntil) return false
     this.#trustedUntil = now + Math.max(this.spec.cacheTtlMs, LIMITS.listTtlMinMs)
+    this.#soughtUntil = now + LIMITS.listTtlMinMs
     this.#feed({ kind: 'changed' })
+    return true
   }
 
   /** Somebody uses what is in the list. */
@@ -90,6 +93,14 @@ export class ListKeeper {
     const done = this.#state.phase === 'fetching' ? this.#running() : this.#next()
     this.#feed({ kind: 'used' })
     return done
+  }
+
+  /** Somebody wants something that is not in the list. A promise of a fetch that may bring it; null = there was one. */
+  seek(): Promise<void> | null {
+    const now = this.host.clock.now()
+    if (this.#state.phase === 'away' || now < this.#soughtUntil) return null
+    this.#soughtUntil = now + LIMITS.listTtlMinMs
+    return this.refresh()
   }
 
   /** Fetches anew, also what is fresh; resolves when that was answered or failed. */

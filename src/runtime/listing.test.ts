@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { verifies } from '../../test/kit/verifies.js'
 import { view } from '../../test/kit/views.js'
 import { virtualClock } from '../../test/kit/virtual-clock.js'
 import { type Component, EMPTY_CATALOG, type FetchedKind, LIMITS, type Scope } from '../model/index.js'
@@ -85,7 +86,7 @@ describe('a list', () => {
     }
   })
 
-  test('that was answered cannot be changed by whoever got it', async () => {
+  verifies(['D56'], 'that was answered cannot be changed by whoever got it', async () => {
     const { store, listing } = world()
     store.commitView(view('a', { catalog: listed({}) }))
     const page = await listing.page('tools', ALL, null)

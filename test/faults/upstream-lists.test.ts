@@ -163,11 +163,11 @@ describe('a list of a server', () => {
             faults: [{ on: 'tools/list', do: { kind: 'delay', ms: 300 } }],
           })
           await fake.announce('tools')
-          await expect.poll(() => count() - before).toBeGreaterThan(1)
+          await expect.poll(() => count() - before, { timeout: 15_000 }).toBeGreaterThan(1)
           await fake.patch({ tools: named(6) })
           await fake.announce('tools')
           const tools = async () => (await gateway.upstream('bad')).catalog.tools
-          await expect.poll(tools, { timeout: 5_000 }).toBe(6)
+          await expect.poll(tools, { timeout: 15_000 }).toBe(6)
           await expect.poll(() => told).toBeGreaterThan(0)
           expect((await gateway.upstream('bad')).state).toBe('ready')
         })

@@ -6,7 +6,7 @@ const UNSEEN =
   /[\p{Default_Ignorable_Code_Point}\p{Bidi_Control}\u{FFF9}-\u{FFFB}\0-\x07\x0E-\x1F\x7F-\x9F]/gu
 /** What emoji and some scripts are written with: a selector or joiner that does its ordinary work. */
 const ORDINARY =
-  /(?<=\p{Emoji})\u{FE0F}|(?<=[\p{Extended_Pictographic}\p{Emoji_Modifier}\u{FE0F}])\u{200D}(?=\p{Extended_Pictographic})|(?<=[\u{600}-\u{DFF}])[\u{200C}\u{200D}](?=[\u{600}-\u{DFF}])/gu
+  /(?<=\p{Emoji})\u{FE0F}|(?<=\p{Extended_Pictographic}|\p{Emoji_Modifier}|\u{FE0F})\u{200D}(?=\p{Extended_Pictographic})|(?<=[\u{600}-\u{DFF}])(?:\u{200C}|\u{200D})(?=[\u{600}-\u{DFF}])/gu
 /** Without one of these in its JSON, a text holds none of them. */
 const SUSPECT = /[^\x20-\x7E\t\r\n]|\\u/
 

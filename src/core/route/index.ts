@@ -4,3 +4,4 @@
  */
 export * from './resolve.js'
 export * from './target.js'
+export { couldHave } from './undecided.js'

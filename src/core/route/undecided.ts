@@ -1,5 +1,7 @@
-import type { Kind, Snapshot, UpstreamView } from '../../model/index.js'
-import type { Resolution } from './target.js'
+import type { Kind, Scope, Snapshot, UpstreamView } from '../../model/index.js'
+import { couldOwnName } from '../catalog/index.js'
+import { isServing } from '../health/index.js'
+import type { Resolution, Target } from './target.js'
 
 /** Nobody is known to be the owner: are there servers that could be it and cannot be judged now? */
 export function undecided(
@@ -19,10 +21,23 @@ export function undecided(
     : { kind: 'undecided', pending, unavailable }
 }
 
+/** Servers that may have got a tool or prompt of that name since their lists were fetched. */
+export function couldHave(snapshot: Snapshot, scope: Scope, target: Target): readonly string[] {
+  if (!('name' in target)) return []
+  const { name } = target
+  return [...snapshot.upstreams.values()].flatMap(view => {
+    if (!isServing(view) || (scope.kind === 'server' && scope.name !== view.name)) return []
+    const could = scope.kind === 'server' || couldOwnName(view.prefix, name) || couldOwnName(view.name, name)
+    return could ? [view.name] : []
+  })
+}
+
 /** What the server offers of these kinds is not known in full. */
 export function isUnknown(view: UpstreamView, kinds: readonly Kind[]): boolean {
   return kinds.some(kind => {
     const catalog = view.catalog[kind]
+    // Known from an earlier run only: it may have got more since.
+    if (catalog.state === 'stale' && !view.settled) return true
     return catalog.state === 'unknown' || (catalog.state === 'failed' && catalog.items.length === 0)
   })
 }

@@ -1,5 +1,6 @@
 import { kindsOf, type Target } from '../../core/route/index.js'
 import type { Kind, Outcome } from '../../model/index.js'
+import { editObject, json, member, objectAt, stringAt } from '../../wire/index.js'
 
 /** An answer larger than this is none of those that say "no such tool". */
 const LONGEST = 2_048
@@ -17,4 +18,15 @@ export function kindsDenied(target: Target, outcome: Outcome): readonly Kind[] {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
   if (!text.includes('-32602') && !(isError && text.includes('-32002'))) return []
   return NO_SUCH_THING.test(text.toString('utf8')) ? kindsOf(target) : []
+}
+
+/** The denial, told with who said it and what is done about it. */
+export function withFreshList(outcome: Outcome): Outcome {
+  if (outcome.kind !== 'answered' || !('error' in outcome.reply)) return outcome
+  const object = objectAt(outcome.reply.error)
+  const found = member(object, 'message')
+  const message = found && stringAt(object.bytes, found)
+  if (message === undefined) return outcome
+  const told = `${message} (${outcome.upstream} says so; its list is fetched anew)`
+  return { ...outcome, reply: { error: editObject(object, new Map([['message', json(told)]])) } }
 }

@@ -7,7 +7,7 @@ import type { Clock, Connection, Host, RunningCall, Timer } from '../ports.js'
 import type { Store } from '../store.js'
 import type { Supervisor } from '../supervisor.js'
 import { startAttempt } from './attempt.js'
-import { kindsDenied } from './denial.js'
+import { kindsDenied, withFreshList } from './denial.js'
 import { safetyFor } from './safety.js'
 import { nativeParams } from './target.js'
 
@@ -235,14 +235,19 @@ export class Dispatch implements RunningCall {
   #ended(outcome: Outcome, streamed: boolean, base: Connection): void {
     this.#attempt = null
     this.supervisor.record(outcome, base)
-    this.supervisor.catalog.suspect(kindsDenied(this.request.target, outcome))
     if (outcome.kind === 'answered' || outcome.kind === 'cancelled') {
       this.#leave()
-      return this.#finish(outcome)
+      return this.#finish(this.#doubt(outcome))
     }
     if (outcome.error.code === 'CALL_TIMEOUT') this.#leaveAfterGrace()
     else this.#leave()
     this.#failed(outcome, streamed)
+  }
+
+  /** What we list and its server denies is asked for anew. */
+  #doubt(outcome: Outcome): Outcome {
+    const kinds = kindsDenied(this.request.target, outcome)
+    return kinds.length > 0 && this.supervisor.catalog.suspect(kinds) ? withFreshList(outcome) : outcome
   }
 
   #failed(outcome: Extract<Outcome, { error: GatewayError }>, streamed: boolean): void {

@@ -1,4 +1,4 @@
-import { type Resolution, resolve, type Target } from '../../core/route/index.js'
+import { couldHave, kindsOf, type Resolution, resolve, type Target } from '../../core/route/index.js'
 import {
   type Call,
   type CatalogEntry,
@@ -56,6 +56,7 @@ class CallInFlight implements RunningCall {
   #dispatch: RunningCall | null = null
   #stopWaiting: (() => void) | null = null
   #over = false
+  #sought = false
   readonly #woken: string[] = []
 
   constructor(
@@ -97,8 +98,32 @@ class CallInFlight implements RunningCall {
       case 'undecided':
         return this.#waitForOwner(resolution, startedAt)
       case 'unknown':
-        return this.#refuse(notFound(this.target, []))
+        return this.#seek(startedAt)
     }
+  }
+
+  /** It may have come without notice: lists that are not of this moment are fetched once before it is called unknown. */
+  #seek(startedAt: number): void {
+    const { scope } = this.call.context
+    const refuse = () => this.#refuse(notFound(this.target, []))
+    if (this.#sought) return refuse()
+    this.#sought = true
+    const kinds = kindsOf(this.target)
+    const names = couldHave(this.room.store.current, scope, this.target)
+    const fetches = names.flatMap(name => this.room.supervisor(name)?.catalog.seek(kinds) ?? [])
+    if (fetches.length === 0) return refuse()
+    const then = () => {
+      if (this.#stopWaiting !== stop) return
+      stop()
+      this.#route(startedAt)
+    }
+    const timer = this.room.host.clock.after(LIMITS.uncachedListMs, then)
+    const stop = () => {
+      timer.cancel()
+      this.#stopWaiting = null
+    }
+    this.#stopWaiting = stop
+    void Promise.all(fetches).then(then)
   }
 
   /** The name may belong to a server that is still starting: look again whenever something is known anew. */
@@ -160,11 +185,15 @@ class CallInFlight implements RunningCall {
     const component = owner.entry?.component
     if (component?.held) return this.#refuse(held(owner.upstream, component, component.held))
     const { call, target } = this
+    const { reads } = supervisor.catalog
     const prefix = this.#prefixOf(supervisor)
+    const kept = reads.find(call, owner.native)
+    if (kept) return queueMicrotask(() => done(mapNames(call.method, kept, prefix)))
     const request = { call, target, native: owner.native, entry: owner.entry }
-    this.#dispatch = new Dispatch(this.room, supervisor, request, outcome =>
-      done(mapNames(call.method, outcome, prefix)),
-    ).start()
+    this.#dispatch = new Dispatch(this.room, supervisor, request, outcome => {
+      reads.keep(call, owner.native, outcome)
+      done(mapNames(call.method, outcome, prefix))
+    }).start()
   }
 
   /** One server under its own names has no prefix to put anywhere. */
