@@ -208,7 +208,10 @@ describe('with enforce', () => {
   })
 
   test('whatever a server offers when, nothing is used that differs from what was last approved', () => {
-    const offer: fc.Arbitrary<Offer> = fc.dictionary(fc.constantFrom('a', 'b', 'c'), fc.constantFrom('1', '2', '3'))
+    const offer: fc.Arbitrary<Offer> = fc.dictionary(
+      fc.constantFrom('a', 'b', 'c'),
+      fc.constantFrom('1', '2', '3'),
+    )
     const step = fc.oneof(
       fc.record({ offer }),
       fc.record({ approve: fc.constantFrom('a', 'b', 'c') }),

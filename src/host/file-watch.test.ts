@@ -1,0 +1,98 @@
+import { mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, describe, expect, test } from 'vitest'
+import { freshFolder } from '../../test/kit/run-folder.js'
+import { type FileWatch, type FileWatchOptions, watchFile } from './file-watch.js'
+
+const open = new Set<FileWatch>()
+afterEach(() => {
+  for (const each of open) each.close()
+  open.clear()
+})
+
+function world(options: FileWatchOptions = { pollMs: 50, settleMs: 40 }) {
+  const folder = freshFolder('watch')
+  const path = join(folder, 'holdfast.json')
+  let told = 0
+  return {
+    folder,
+    path,
+    told: () => told,
+    /** Resolves once the state of the file at this moment is known. */
+    begin: async (file = path) => {
+      const watching = watchFile(
+        file,
+        () => {
+          told += 1
+        },
+        options,
+      )
+      open.add(watching)
+      await new Promise(resolve => setTimeout(resolve, 30))
+      return watching
+    },
+    becomes: (n: number) => expect.poll(() => told, { timeout: 5_000 }).toBe(n),
+  }
+}
+
+describe('a watched file', () => {
+  test('is told when it is written, replaced, gone, and there again', async () => {
+    const { path, folder, begin, becomes } = world()
+    writeFileSync(path, '1')
+    await begin()
+    writeFileSync(path, '22')
+    await becomes(1)
+    writeFileSync(join(folder, 'new'), '333')
+    renameSync(join(folder, 'new'), path)
+    await becomes(2)
+    unlinkSync(path)
+    await becomes(3)
+    writeFileSync(path, '4444')
+    await becomes(4)
+  })
+
+  test('behind a link is told when the link is moved', async () => {
+    const { path, folder, begin, becomes } = world()
+    for (const name of ['one', 'two']) writeFileSync(join(folder, name), name)
+    symlinkSync(join(folder, 'one'), path)
+    await begin()
+    symlinkSync(join(folder, 'two'), join(folder, 'link'))
+    renameSync(join(folder, 'link'), path)
+    await becomes(1)
+  })
+
+  test('in a folder that comes later, goes and comes again is told', async () => {
+    const { folder, begin, becomes } = world()
+    const later = join(folder, 'later')
+    await begin(join(later, 'holdfast.json'))
+    for (const n of [1, 3]) {
+      mkdirSync(later)
+      writeFileSync(join(later, 'holdfast.json'), String(n))
+      await becomes(n)
+      rmSync(later, { recursive: true })
+      await becomes(n + 1)
+    }
+  })
+
+  test('that is written many times in a moment is told once', async () => {
+    const { path, begin, becomes, told } = world({ pollMs: 20, settleMs: 300 })
+    writeFileSync(path, '0')
+    await begin()
+    for (let n = 0; n < 20; n += 1) writeFileSync(path, 'x'.repeat(n))
+    await becomes(1)
+    await new Promise(resolve => setTimeout(resolve, 400))
+    expect(told()).toBe(1)
+  })
+
+  test('that did not change, or whose neighbours did, is told never, and after the end nothing is', async () => {
+    const { path, folder, begin, told } = world()
+    writeFileSync(path, '1')
+    const watching = await begin()
+    writeFileSync(join(folder, 'other'), '1')
+    await new Promise(resolve => setTimeout(resolve, 200))
+    watching.close()
+    writeFileSync(path, '22')
+    await new Promise(resolve => setTimeout(resolve, 200))
+    expect(told()).toBe(0)
+  })
+})
