@@ -139,7 +139,8 @@ function describeCatalog(view: UpstreamView, merged: MergedCatalog): UpstreamSta
     return 'fetchedAt' in known ? [known.fetchedAt] : []
   })
   const { changed, held, flagged } = view.findings ?? NO_FINDINGS
-  const isLive = isServing(view) || view.state === 'idle'
+  const isFetched = KINDS.some(kind => view.catalog[kind].state === 'live')
+  const isLive = view.state === 'idle' || (isServing(view) && isFetched)
   const word = fetched.length === 0 ? 'none' : isLive ? 'live' : 'stale'
   return {
     state: held.length > 0 ? 'held' : word,

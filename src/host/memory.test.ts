@@ -117,7 +117,7 @@ describe('what is kept of a catalog', () => {
     const { folder, place, warnings } = world()
     const all = Array.from({ length: 8 }, () => world(folder).memory)
     for (let round = 0; round < 5; round += 1) {
-      all.forEach((memory, knownAt) => memory.catalogs.save(ID, { ...SAVED, knownAt }))
+      for (const [knownAt, memory] of all.entries()) memory.catalogs.save(ID, { ...SAVED, knownAt })
       await Promise.all(all.map(memory => memory.settle()))
       expect(loaded(world(folder).memory.catalogs.load(ID, 'files')).catalog.tools.state).toBe('stale')
     }

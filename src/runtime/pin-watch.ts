@@ -41,6 +41,7 @@ export class PinWatch {
   readonly #shown = new Map<Kind, readonly Component[]>()
   readonly #held = new WeakMap<Component, Component>()
   readonly #flags = new WeakMap<Component, string>()
+  #findings: CatalogFindings | null = null
   readonly #flagged = new Map<Kind, CatalogFindings['flagged']>()
 
   constructor(
@@ -55,6 +56,7 @@ export class PinWatch {
   /** What of a list may be used. The same object where nothing of it is held. */
   admit(kind: Kind, known: KindCatalog): KindCatalog {
     const items = 'items' in known ? known.items : []
+    this.#findings = null
     this.#flag(kind, items)
     if (!this.#book || !PINNED_KINDS.includes(kind) || known.state === 'unknown') return known
     // A list that was never had says nothing about what it would have held.
@@ -64,8 +66,13 @@ export class PinWatch {
     return this.#expose(kind, known)
   }
 
-  /** What a person should look at. */
+  /** What a person should look at. Kept, because it is asked for far more often than it changes. */
   get findings(): CatalogFindings {
+    this.#findings ??= this.#find()
+    return this.#findings
+  }
+
+  #find(): CatalogFindings {
     const verdicts = PINNED_KINDS.flatMap(kind =>
       [...(this.#verdicts.get(kind) ?? [])].map(([key, verdict]) => ({ kind, key, verdict })),
     )

@@ -2,7 +2,8 @@ import { describe, expect } from 'vitest'
 import { createGateway } from '../../src/index.js'
 import { connectV1Http } from '../kit/clients.js'
 import { type Fake, type FakeTransport, type Script, withFakes } from '../kit/fake-mcp.js'
-import { runCommand, type TestGateway, withGateway } from '../kit/gateway.js'
+import { runCommand, type TestGateway, withGateway, writeConfig } from '../kit/gateway.js'
+import { closedPort } from '../kit/ports.js'
 import { freshFolder } from '../kit/run-folder.js'
 import { verifies } from '../kit/verifies.js'
 import { callTool, failureOf, options } from './shared.js'
@@ -94,8 +95,18 @@ for (const transport of ['stdio', 'http'] as const satisfies FakeTransport[]) {
             expect(await runCommand(['approve', 'a', '--url', url], { env })).toMatchObject({ code: 0 })
             expect(await gateway.upstream('a')).toMatchObject({ action: 'none', catalog: { changed: [] } })
           })
-          await life(fake, state, 'warn', async ({ gateway }) => {
-            expect((await gateway.upstream('a')).catalog.changed).toEqual([])
+          await fake.set(described('Pays the bull.'))
+          const config = writeConfig({
+            mcpServers: { a: options(fake.entry, { pin: 'warn' }) },
+            holdfast: { listen: { port: await closedPort() } },
+          })
+          const alone = await runCommand(['approve', 'a', '--config', config, '--json'], {
+            env: { HOLDFAST_STATE_DIR: state },
+          })
+          expect(JSON.parse(alone.stdout)).toMatchObject({ action: 'none', catalog: { changed: [] } })
+          await life(fake, state, 'warn', async world => {
+            expect((await world.gateway.upstream('a')).catalog.changed).toEqual([])
+            expect(lines(world, 'is not described as it was')).toEqual([])
           })
         })
       },
