@@ -169,6 +169,7 @@ export function createApp(options: AppOptions): App {
   const control = new Control({
     token,
     clock: host.clock,
+    readers: face.readers,
     transitions,
     status,
     upstream,

@@ -15,7 +15,7 @@ export async function approve(name: string, tools: readonly string[], options: A
 }
 
 function approveAlone(name: string, tools: readonly string[], options: ActOptions): Promise<UpstreamStatus> {
-  return withOwnGateway(options, async gateway => {
+  return withOwnGateway(options, 'Nothing was approved.', async gateway => {
     try {
       const upstream = gateway.upstream(name)
       await gateway.settled()

@@ -11,7 +11,7 @@ import {
   NEWEST_LEGACY,
   type Scope,
 } from '../model/index.js'
-import type { Clock, GatewayCore, RunningCall } from '../runtime/ports.js'
+import type { Clock, GatewayCore } from '../runtime/ports.js'
 import {
   type Envelope,
   errorMessage,
@@ -28,7 +28,7 @@ import { CallNotes } from './call-notes.js'
 import { encodeLegacy, legacyTool } from './eras/legacy.js'
 import { asError, encodeFailure, type Final, rpcError, sameId, stopping, tooMany } from './failures.js'
 import { LegacyCall } from './legacy-call.js'
-import { LegacySession } from './legacy-session.js'
+import { LegacySession, type SessionRequest } from './legacy-session.js'
 import { cursorOf, encodeList, listedKind } from './lists.js'
 import type { Pace } from './pace.js'
 import type { AnswerSink } from './sink.js'
@@ -150,7 +150,10 @@ export class LegacyServer {
   ): void {
     const { id } = envelope
     if (id === null) return
-    const running: RunningCall = { cancel: dropped }
+    const running: SessionRequest = {
+      cancel: dropped,
+      stop: () => finish(encodeFailure(LIST_METHOD[kind], stopping())),
+    }
     const finish = (final: Final) => {
       if (session.running.get(id) !== running) return
       session.running.delete(id)
@@ -198,6 +201,7 @@ export class LegacyServer {
         notes.drop()
         dropped()
       },
+      stop: () => running.stop(),
     })
   }
 }

@@ -28,6 +28,12 @@ interface Pending {
   readonly sink: AnswerSink
 }
 
+/** One request of the session. */
+export interface SessionRequest extends RunningCall {
+  /** The gateway stops: answers it, unless its server's end has done so already or will. */
+  stop(): void
+}
+
 /** Where notifications go that belong to no request. */
 export interface Channel {
   /** @param slot see `AnswerSink.interim` */
@@ -38,7 +44,7 @@ export interface Channel {
 
 /** One legacy client after `initialize`: what it declared, what it runs, and what it has been asked. */
 export class LegacySession {
-  readonly running = new SmallTable<JsonRpcId, RunningCall>()
+  readonly running = new SmallTable<JsonRpcId, SessionRequest>()
   logLevel: string | null = null
   /** Whether there is anything that this client could be asked. */
   readonly canBeAsked: boolean
@@ -126,6 +132,11 @@ export class LegacySession {
 
   cancel(requestId: JsonRpcId, reason: string): void {
     this.running.delete(requestId)?.cancel(reason)
+  }
+
+  /** Whoever still waits is told; `end` comes next. */
+  stop(): void {
+    for (const request of [...this.running.values()]) request.stop()
   }
 
   end(reason: string): void {

@@ -4,7 +4,7 @@
 import { join } from 'node:path'
 import type { Host } from '../runtime/ports.js'
 import { createClock } from './clock.js'
-import { undiciDialer } from './dialer.js'
+import { createDialer } from './dialer.js'
 import { Ledger } from './ledger.js'
 import { sweepLeftovers } from './leftovers.js'
 import { createMemory } from './memory.js'
@@ -34,16 +34,17 @@ export function nodeHost(options: HostOptions = {}): Host {
   const keeping = options.stateFolder ? ledgerIn(join(options.stateFolder, 'children')) : null
   const spawner = new NodeSpawner(instance, keeping && new Ledger({ ...keeping, instance, warn }))
   const memory = createMemory({ folder: options.stateFolder ?? null, warn })
+  const clock = createClock()
   let swept: Promise<void> | null = null
   const sweepAll = async () => {
     await Promise.all([keeping && sweepLeftovers({ ...keeping, warn }), memory.sweep()])
   }
   return {
-    clock: createClock(),
+    clock,
     random: nodeRandom,
     spawner,
-    dialer: undiciDialer,
     memory,
+    dialer: createDialer({ clock }),
     endLeftovers: () => {
       swept ??= sweepAll()
       return swept

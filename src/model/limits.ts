@@ -104,7 +104,7 @@ export const LIMITS = {
   tombstoneMs: 60_000,
   /** Cancelled requests remembered per connection. */
   tombstones: 10_000,
-  /** Cancelled requests that a child may go on with until it is recycled. */
+  /** Cancelled requests that a child may visibly go on with, beyond the grace, until it is recycled. */
   stuckRequests: 8,
   /** Progress notifications, and log notifications, a second for one request; of more the last is kept. */
   notificationsPerRequest: 10,
@@ -125,6 +125,10 @@ export const LIMITS = {
   cancelGraceMs: 5_000,
   /** Milliseconds over which a server that came back is given its full load again. */
   slowStartMs: 10_000,
+  /** Milliseconds from the first byte of a server's HTTP answer to the end of its headers. */
+  answerHeadMs: 20_000,
+  /** Milliseconds until a server has taken a message that asks for no answer. */
+  receiptMs: 20_000,
   /** Bounds of what a server may ask for in Retry-After. */
   retryAfterMinMs: 100,
   retryAfterMaxMs: 5 * 60_000,

@@ -26,8 +26,7 @@ function phaseOf({ state, failures }: Supervised): string {
 export class Lifecycle {
   #machine: Supervised
   #timer: Timer | null = null
-  /** Wall-clock ms of the next try, when one is planned. */
-  nextAttemptAt: number | null = null
+  #dueAt: number | null = null
 
   constructor(
     private readonly host: Pick<Host, 'clock' | 'random'>,
@@ -40,6 +39,12 @@ export class Lifecycle {
 
   get machine(): Supervised {
     return this.#machine
+  }
+
+  /** Wall-clock ms of the next try, when one is planned: by the wall clock of this moment, which may have been set. */
+  get nextAttemptAt(): number | null {
+    const { clock } = this.host
+    return this.#dueAt === null ? null : clock.wallTime() + this.#dueAt - clock.now()
   }
 
   /** @returns true when the event began a try */
@@ -73,13 +78,13 @@ export class Lifecycle {
   #arm(epoch: number, delayMs: number): void {
     const { clock } = this.host
     this.#disarm()
-    this.nextAttemptAt = clock.wallTime() + delayMs
+    this.#dueAt = clock.now() + delayMs
     this.#timer = clock.after(delayMs, () => this.feed({ kind: 'timer-fired', epoch }))
   }
 
   #disarm(): void {
     this.#timer?.cancel()
     this.#timer = null
-    this.nextAttemptAt = null
+    this.#dueAt = null
   }
 }

@@ -69,7 +69,7 @@ export interface ChildEvents {
   stderr(chunk: Bytes): void
   /** stdin broke (EPIPE). Never thrown, never fatal. */
   stdinBroken(cause: unknown): void
-  /** stdin has room again after `write` answered false. */
+  /** The kernel has taken everything, after `write` answered false. */
   drain(): void
   /** The direct child is gone. Comes at once, also when a grandchild still holds the pipes. */
   exit(code: number | null, signal: string | null): void
@@ -79,7 +79,10 @@ export interface Child {
   readonly pid: number | undefined
   /** Bytes accepted but not yet taken by the kernel. */
   readonly queuedBytes: number
-  /** False = the pipe is full, wait for `drain`. */
+  /**
+   * False = not all of it was taken: the pipe is full, wait for `drain`. With nothing queued then, not one byte of it was
+   * taken: the pipe is broken, which is told in a moment.
+   */
   write(bytes: Bytes): boolean
   endInput(): void
   /** Signals the whole process group; true while something of it was there to be signalled. */
@@ -246,7 +249,7 @@ export interface Connection {
   readonly pid: number | null
   /** Requests without a final answer. */
   readonly inFlight: number
-  /** Cancelled requests that were not answered within the grace: the server may be going on with them for nobody. */
+  /** Cancelled requests that show progress after the grace: the server goes on with them for nobody. */
   readonly stuck?: number
   request(request: UpstreamRequest): RunningRequest
   /** Ends it in the server's way: stop ladder, session DELETE. Resolves when nothing of it is left. Idempotent. */

@@ -87,7 +87,7 @@ function reasonFor(state: SuperviseState, lastFault: Fault | null, spec: Upstrea
 /** @param counts whether the end is one of those that lead to quarantine */
 export function faultOf(error: GatewayError, counts: boolean, ours: boolean): Fault {
   const reason = reasonOf(error)
-  const { retryAfterMs, local } = error.details
+  const { retryAfterMs, local, sessionLost } = error.details
   if (error.kind === 'misconfigured' || error.kind === 'auth_required') return { class: error.kind, reason }
   // Good credentials that do not suffice: a person has to act too.
   if (error.code === 'FORBIDDEN') return { class: 'auth_required', reason }
@@ -96,6 +96,7 @@ export function faultOf(error: GatewayError, counts: boolean, ours: boolean): Fa
     reason,
     counts,
     local: local === true || ours,
+    ...(sessionLost ? { renews: true } : {}),
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   }
 }

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { failedWith, lost, OK, SPEC, world } from '../../test/kit/runtime-world.js'
 import { verifies } from '../../test/kit/verifies.js'
 import { GatewayError } from '../model/index.js'
+import { unavailable } from './failures.js'
 import type { Connection } from './ports.js'
 
 describe('health checks', () => {
@@ -123,6 +124,42 @@ describe('the breaker', () => {
   })
 })
 
+describe('calls from before an outage', () => {
+  /** Behind an open breaker, with a trial under way that is not answered. */
+  async function onTrial() {
+    const made = world('http', () => OK)
+    made.supervisor.boot()
+    await made.clock.pass(0)
+    const connection = made.supervisor.connection as Connection
+    made.behaviour.answer = () => null
+    for (let i = 0; i < 5; i += 1) made.supervisor.record(failedWith('reset'), connection)
+    await made.clock.pass(1_000)
+    expect(made.supervisor.view().breaker).toBe('half_open')
+    return { ...made, connection }
+  }
+
+  test('do not decide the trial by their end', async () => {
+    const { supervisor, clock, behaviour, connection } = await onTrial()
+    supervisor.record(failedWith('no sign of life'), connection)
+    expect(supervisor.view()).toMatchObject({ breaker: 'half_open', reason: 'reset' })
+    behaviour.answer = () => OK
+    await clock.pass(6_000)
+    expect(supervisor.view().breaker).toBe('closed')
+  })
+
+  test('do not open the breaker again once the server is back', async () => {
+    const { supervisor, clock, behaviour, connection } = await onTrial()
+    const sentAt = clock.now()
+    behaviour.answer = () => OK
+    await clock.pass(6_000)
+    expect(supervisor.view().breaker).toBe('closed')
+    for (let i = 0; i < 5; i += 1) supervisor.record(failedWith('no sign of life'), connection, sentAt)
+    expect(supervisor.view().breaker).toBe('closed')
+    for (let i = 0; i < 5; i += 1) supervisor.record(failedWith('reset'), connection, clock.now())
+    expect(supervisor.view().breaker).toBe('open')
+  })
+})
+
 describe('a person', () => {
   test('disables a server, whose connection ends, and enables it again', async () => {
     const { supervisor, clock, opened } = world('stdio', () => OK)
@@ -168,6 +205,21 @@ test('a server that nobody uses is stopped after its idle time, keeps its catalo
   supervisor.demand()
   await clock.pass(0)
   expect(supervisor.view().state).toBe('ready')
+})
+
+test('when the next try comes is told by the clock on the wall, wherever that was set to', async () => {
+  const { supervisor, clock, behaviour, host } = world('stdio', () => OK)
+  behaviour.open = () => lost('exited with code 1')
+  supervisor.boot()
+  await clock.pass(0)
+  while (supervisor.view().state !== 'quarantined') await clock.pass(1_000)
+  const told = () => unavailable(supervisor.view(), host.clock.wallTime()).details.retryAfterMs
+  const before = told()
+  for (const ms of [86_400_000, -86_400_000]) {
+    const wallTime = () => clock.now() + ms
+    Object.assign(host.clock, { wallTime })
+    expect(told()).toBe(before)
+  }
 })
 
 test('tries in one outage are one phase: since when it is down stays told', async () => {

@@ -149,12 +149,16 @@ export class Supervisor implements UpstreamActions {
     return this.#feed({ kind: 'demanded' })
   }
 
-  /** A request ended, in whatever way. @param base the shared connection at the time that it was sent */
-  record(outcome: Outcome, base: Connection): void {
+  /**
+   * A request ended, in whatever way.
+   * @param base the shared connection at the time that it was sent
+   * @param sentAt monotonic ms
+   */
+  record(outcome: Outcome, base: Connection, sentAt?: number): void {
     this.#idleStop.used()
     this.catalog.used()
     if ('error' in outcome && findingOf(outcome.error) === 'failed') this.#remember(outcome.error)
-    this.watch.record(outcome, base)
+    this.watch.record(outcome, base, sentAt)
   }
 
   // ---- what a person may ask for --------------------------------------------------------------------------

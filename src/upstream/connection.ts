@@ -63,6 +63,8 @@ export class UpstreamConnection implements Connection {
   #nextId = 1
   /** Told when the server has taken up a subscription. */
   onListening: (() => void) | null = null
+  /** Told when nothing can be asked any more. */
+  onOver: (() => void) | null = null
   #logLevel: string | null = null
   #over = false
   #codec: EraCodec
@@ -99,6 +101,7 @@ export class UpstreamConnection implements Connection {
         notify: message => this.notify(message),
         notification: (method, params) => this.#events.notification(method, params),
         violation: what => this.#conduct.violation(what),
+        unwanted: id => this.#cancelled.heard(id),
         listening: () => this.onListening?.(),
       },
       this.#clock,
@@ -226,7 +229,7 @@ export class UpstreamConnection implements Connection {
   closed(fault: TransportFault): void {
     if (this.#over) return
     this.#end()
-    this.#settleAll(() => ({ kind: 'unknown', error: this.#lost(fault) }))
+    this.#settleAll(() => ({ kind: 'unknown', error: this.#lost({ ...fault, fatal: true }) }))
     this.#events.closed(this.#error(fault))
   }
 
@@ -341,7 +344,7 @@ export class UpstreamConnection implements Connection {
   /** Nothing is told, asked or counted any more. */
   #end(): void {
     this.#over = true
-    this.#cancelled.stop()
+    this.onOver?.()
     this.#talk.stop()
     this.#conduct.stop()
   }

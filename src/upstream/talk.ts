@@ -32,6 +32,8 @@ export interface TalkRoom {
   notify(message: Bytes): void
   notification(method: string, params: Bytes | null): void
   violation(what: string): void
+  /** Progress of a request that nobody waits for any more. */
+  unwanted(id: number): void
   /** The server has taken up a subscription. */
   listening(): void
 }
@@ -102,7 +104,7 @@ export class ServerTalk {
     if (!params || !token) return
     const id = Number(Buffer.from(slice(bytes, token)).toString('latin1'))
     const pending = this.room.pending.get(id)
-    if (!pending) return
+    if (!pending) return this.room.unwanted(id)
     pending.request.onActivity?.()
     const onProgress = pending.request.context?.onProgress
     if (!onProgress) return

@@ -64,6 +64,12 @@ describe('a breaker', () => {
     expect(delays.at(-1)).toBeGreaterThan(50_000)
   })
 
+  test('counts the wait from where the trial began: one that waited for nothing has waited already', () => {
+    const trial = feed(feed(opened(), { kind: 'due' }, 1_000), { kind: 'trial-began' }, 1_000)
+    expect(feed(trial, failed(), 6_000)).toMatchObject({ kind: 'open', until: 6_000 + POLICY.floorMs })
+    expect(feed(trial, failed(), 1_050)).toMatchObject({ kind: 'open', until: 2_000 })
+  })
+
   test('can be asked by a call when the last trial is five seconds old', () => {
     const open = opened()
     expect(feed(open, { kind: 'demanded' }, POLICY.demandAfterMs - 1)).toBe(open)

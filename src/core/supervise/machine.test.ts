@@ -73,6 +73,25 @@ describe('an upstream', () => {
     expect(kind).toBe('backoff')
   })
 
+  test('whose session was lost gets a new one at once, and not twice within a moment', () => {
+    const lost = { ...OUTAGE, renews: true }
+    const { kind, current } = drive(
+      [0, { kind: 'boot' }],
+      [10, { kind: 'open-failed', epoch: 1, fault: OUTAGE }],
+      [2_000, { kind: 'timer-fired', epoch: 1 }],
+      [2_010, { kind: 'opened', epoch: 2 }],
+      [2_020, { kind: 'closed', epoch: 2, fault: lost }],
+    )
+    expect(kind).toBe('starting')
+    expect(current).toMatchObject({ failures: 1, lastFault: lost })
+    const again = (at: number) => {
+      const ready = step(current, { kind: 'opened', epoch: 3 }, 2_030, 0, POLICY).next
+      return step(ready, { kind: 'closed', epoch: 3, fault: lost }, at, 0.999, POLICY).next.state.kind
+    }
+    expect(again(2_020 + POLICY.renewEveryMs - 1)).toBe('backoff')
+    expect(again(2_020 + POLICY.renewEveryMs)).toBe('starting')
+  })
+
   test('that is misconfigured is tried rarely, and on demand', () => {
     const failing: [number, SuperviseEvent][] = [
       [0, { kind: 'boot' }],

@@ -13,6 +13,8 @@ export interface Fault {
   readonly counts?: boolean
   /** The server asked to be left alone for so many milliseconds. */
   readonly retryAfterMs?: number
+  /** Only its session is gone; the server itself has just answered. */
+  readonly renews?: boolean
 }
 
 interface Waiting {
@@ -45,6 +47,8 @@ export interface Supervised {
   /** When the present run of failures began; null while there is none. */
   readonly outageSince: number | null
   readonly lastDelayMs: number
+  /** When a lost session was last renewed; -Infinity before. */
+  readonly renewedAt: number
   /** The budget was spent: tries are rare until a healthy run or a person forgives it. */
   readonly condemned: boolean
   /** Starts after the first successful one. */
@@ -92,6 +96,7 @@ export const INITIAL: Supervised = {
   ends: [],
   outageSince: null,
   lastDelayMs: 0,
+  renewedAt: Number.NEGATIVE_INFINITY,
   condemned: false,
   restarts: 0,
   everReady: false,
@@ -288,6 +293,8 @@ function onClosed(current: Supervised, fault: Fault, readyAt: number, moment: Mo
   const { now, policy } = moment
   const healthy = now - readyAt >= Math.max(policy.resetAfterMs, 2 * current.lastDelayMs)
   const before = healthy ? forgive(current) : current
+  if (fault.renews && now - current.renewedAt >= policy.renewEveryMs)
+    return start({ ...before, lastFault: fault, renewedAt: now }, now)
   const charged = charge(before, fault, moment)
   if (before.failures > 0 || fault.class !== 'outage' || charged.condemned) {
     return fail(before, fault, readyAt, moment)

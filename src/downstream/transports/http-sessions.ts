@@ -113,6 +113,7 @@ export class HttpSessions {
 
   close(): void {
     this.#sweep?.cancel()
+    for (const { session } of this.#table.values()) session.stop()
     this.#end(this.#table.values(), 'the gateway is stopping')
     for (const stream of [...this.#streams]) stream.close()
   }

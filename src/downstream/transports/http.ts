@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Writable } from 'node:stream'
 import { LEGACY_VERSIONS, LIMITS, MODERN_VERSIONS, type Scope } from '../../model/index.js'
 import type { GatewayCore, Host, Timer } from '../../runtime/ports.js'
 import {
@@ -37,6 +38,7 @@ import {
 } from './http-request.js'
 import { HttpSessions, NO_SUCH_SESSION, PRINCIPAL } from './http-sessions.js'
 import { KeepAlive } from './keep-alive.js'
+import { Outflow, watchRest } from './outflow.js'
 import { BodyReader } from './read-body.js'
 
 export interface FaceOptions {
@@ -52,6 +54,11 @@ export interface HttpFace {
   /** What waits for clients that read too slowly, and what is kept for those that are gone. */
   readonly bufferedBytes: number
   readonly sessions: number
+  /** For readers of other routes: what waits for them counts with what waits for clients. */
+  readonly readers: {
+    open(out: Writable, drained: () => void): Outflow
+    watchRest(out: Writable): void
+  }
   /** Ends every stream gracefully. */
   close(): void
 }
@@ -102,6 +109,13 @@ class StreamableHttpFace implements HttpFace {
       default:
         return refuse(res, wrongVerb(`${req.method} is not served here; use POST.`))
     }
+  }
+
+  readonly readers = {
+    open: (out: Writable, drained: () => void) => new Outflow(out, this.#room.buffers, { drained }),
+    watchRest: (out: Writable) => {
+      if (out.writableLength > 0) watchRest(out, this.#room.buffers)
+    },
   }
 
   get bufferedBytes(): number {

@@ -104,6 +104,7 @@ class LineFace implements StdioFace {
   close(): void {
     if (this.#over) return
     this.#modern.close()
+    if (this.core.draining) this.#session?.stop()
     this.#over = true
     this.#pace.stop()
     this.#buffers.stop()

@@ -215,6 +215,7 @@ export class Dispatch implements RunningCall {
   #send(connection: Connection, base: Connection): void {
     const { call, target, native, entry } = this.request
     const { name, timeouts } = this.supervisor.spec
+    const sentAt = this.#clock.now()
     this.#attempts += 1
     this.#attempt = startAttempt(
       this.#clock,
@@ -224,17 +225,17 @@ export class Dispatch implements RunningCall {
         connection,
         timeouts,
         totalMs: this.#totalMs,
-        leftMs: this.#deadline - this.#clock.now(),
+        leftMs: this.#deadline - sentAt,
         replace: nativeParams(call, target, native),
         headerParams: entry?.component.headerParams,
       },
-      (outcome, streamed) => this.#ended(outcome, streamed, base),
+      (outcome, streamed) => this.#ended(outcome, streamed, base, sentAt),
     )
   }
 
-  #ended(outcome: Outcome, streamed: boolean, base: Connection): void {
+  #ended(outcome: Outcome, streamed: boolean, base: Connection, sentAt: number): void {
     this.#attempt = null
-    this.supervisor.record(outcome, base)
+    this.supervisor.record(outcome, base, sentAt)
     if (outcome.kind === 'answered' || outcome.kind === 'cancelled') {
       this.#leave()
       return this.#finish(this.#doubt(outcome))

@@ -6,11 +6,12 @@ import {
   GatewayError,
   type HeldBecause,
   isGatewayError,
+  type KindCatalog,
   LIMITS,
   type Outcome,
   type UpstreamView,
 } from '../../model/index.js'
-import { unavailable } from '../failures.js'
+import { throttled, unavailable } from '../failures.js'
 import type { RunningCall, Timer } from '../ports.js'
 import { renderResult } from '../rewrite.js'
 import type { Supervisor } from '../supervisor.js'
@@ -57,6 +58,8 @@ class CallInFlight implements RunningCall {
   #stopWaiting: (() => void) | null = null
   #over = false
   #sought = false
+  /** A rest that was near its end when it was looked at: its list is on its way, whatever else happens meanwhile. */
+  #awaitsRest = false
   readonly #woken: string[] = []
 
   constructor(
@@ -132,12 +135,14 @@ class CallInFlight implements RunningCall {
     for (const name of names) this.#wake(name)
     const hold = names.some(name => this.#isSleeper(name)) ? LIMITS.holdStdioMs : LIMITS.resolveMs
     const left = startedAt + hold - this.room.host.clock.now()
-    const coming = resolution.pending.length > 0 || resolution.unavailable.some(name => this.#isWaking(name))
-    if (!coming || left <= 0) {
-      const { upstreams } = this.room.store.current
-      const views = names.flatMap(name => upstreams.get(name) ?? [])
-      return this.#refuse(notFound(this.target, this.#unavailableErrors(views)))
-    }
+    this.#awaitsRest ||= resolution.unavailable.some(
+      name => this.#restMs(name) > 0 && this.#restMs(name) < left,
+    )
+    const coming =
+      resolution.pending.length > 0 ||
+      this.#awaitsRest ||
+      resolution.unavailable.some(name => this.#isWaking(name))
+    if (!coming || left <= 0) return this.#refuse(notFound(this.target, this.#unavailableErrors(names)))
     this.#waitForCommit(left, () => this.#route(startedAt))
   }
 
@@ -157,8 +162,21 @@ class CallInFlight implements RunningCall {
     return this.room.supervisor(name)?.spec.supervision.wake === true
   }
 
-  #unavailableErrors(views: readonly UpstreamView[]): GatewayError[] {
-    return views.map(view => unavailable(view, this.room.host.clock.wallTime()))
+  /** For how long a server that is connected wants to be left alone, its lists included. */
+  #restMs(name: string): number {
+    const supervisor = this.room.supervisor(name)
+    return supervisor?.connection ? supervisor.watch.closedUntil - this.room.host.clock.now() : 0
+  }
+
+  #unavailableErrors(names: readonly string[]): GatewayError[] {
+    const { store, host } = this.room
+    return names.flatMap(name => {
+      const restMs = this.#restMs(name)
+      if (restMs > 0) return throttled(name, restMs)
+      // Of a supervised one, as it is at this moment.
+      const view = this.room.supervisor(name)?.view() ?? store.current.upstreams.get(name)
+      return view ? unavailable(explained(view), host.clock.wallTime()) : []
+    })
   }
 
   #waitForCommit(ms: number, then: () => void): void {
@@ -218,6 +236,17 @@ class CallInFlight implements RunningCall {
       else this.#finish(elsewhere ? (firstDown ?? outcome) : outcome)
     })
   }
+}
+
+/** One that is well otherwise, and whose list is missing. */
+function explained(view: UpstreamView): UpstreamView {
+  const lists = Object.values(view.catalog)
+  const failed = lists.find(
+    (list): list is Extract<KindCatalog, { state: 'failed' }> => list.state === 'failed',
+  )
+  return view.reason !== null || !failed
+    ? view
+    : { ...view, reason: `its list could not be had: ${failed.reason}` }
 }
 
 function mapNames(method: string, outcome: Outcome, prefix: string): Outcome {

@@ -47,6 +47,24 @@ verifies(
   },
 )
 
+verifies(['I106'], 'what is sent while the end is being told was never sent either', async () => {
+  const { transport, events } = await start('exec 0<&-; echo "{}"; while :; do sleep 1; done')
+  await events.next('message')
+  const told: [id: number | null, phase: string | undefined][] = []
+  events.ended = (id, fault) => {
+    told.push([id, fault?.phase])
+    if (id < 4) transport.send(say(id + 1))
+  }
+  const closed = events.closed.bind(events)
+  events.closed = fault => {
+    told.push([null, fault.phase])
+    closed(fault)
+  }
+  transport.send(say(1))
+  await events.next('closed')
+  expect(told).toEqual([...[1, 2, 3, 4].map(id => [id, 'never-sent']), [null, 'unknown']])
+})
+
 verifies(['I106'], 'a child that took a request and then closed its input may have run it', async () => {
   const { transport, events } = await start('read line; exec 0<&-; echo "{}"; while :; do sleep 1; done')
   transport.send(say(1))
