@@ -10,6 +10,7 @@ import {
   type UpstreamView,
   usableIn,
 } from '../model/index.js'
+import type { Clock } from '../runtime/ports.js'
 
 export type { Health } from '../model/index.js'
 export type Action = 'none' | 'sign_in' | 'restart' | 'fix_config' | 'approve' | 'wait'
@@ -106,8 +107,9 @@ export function describeUpstream(
   view: UpstreamView,
   catalog: MergedCatalog,
   load: Load,
-  wallTime: number,
+  clock: Pick<Clock, 'now' | 'wallTime'>,
 ): UpstreamStatus {
+  const nextAttemptAt = nextAttemptOf(view, clock)
   return {
     name: view.name,
     prefix: view.prefix,
@@ -116,11 +118,11 @@ export function describeUpstream(
     health: view.health,
     state: view.state,
     since: iso(view.since),
-    summary: summaryOf(view, wallTime),
+    summary: summaryOf(view, clock.now()),
     action: actionOf(view),
     reason: view.reason,
     lastError: describeError(view.lastError),
-    nextAttemptAt: view.nextAttemptAt === null ? null : iso(view.nextAttemptAt),
+    nextAttemptAt: nextAttemptAt === null ? null : iso(nextAttemptAt),
     breaker: view.breaker,
     catalog: describeCatalog(view, catalog),
     pid: view.pid,
@@ -131,6 +133,16 @@ export function describeUpstream(
     lastOkAt: load.lastOkAt === null ? null : iso(load.lastOkAt),
     settled: view.settled,
   }
+}
+
+/** Wall-clock ms: as the lists tell it, unless the wall clock was set, or stood still, since then. */
+function nextAttemptOf(
+  { nextAttemptAt, nextAttemptDue }: UpstreamView,
+  clock: Pick<Clock, 'now' | 'wallTime'>,
+): number | null {
+  if (nextAttemptAt === null || nextAttemptDue === null) return nextAttemptAt
+  const now = clock.wallTime() + nextAttemptDue - clock.now()
+  return Math.abs(now - nextAttemptAt) < 1_000 ? nextAttemptAt : now
 }
 
 function describeCatalog(view: UpstreamView, merged: MergedCatalog): UpstreamStatus['catalog'] {
@@ -199,9 +211,9 @@ function actionOf(view: UpstreamView): Action {
   }
 }
 
-function summaryOf(view: UpstreamView, wallTime: number): string {
-  const next =
-    view.nextAttemptAt === null ? '' : `; next try in ${wholeSeconds(view.nextAttemptAt - wallTime)}`
+function summaryOf(view: UpstreamView, now: number): string {
+  const { nextAttemptDue } = view
+  const next = nextAttemptDue === null ? '' : `; next try in ${wholeSeconds(nextAttemptDue - now)}`
   if (view.state === 'disabled') return `${view.name} is ${view.reason ?? 'disabled'}.`
   if (view.state !== 'ready') {
     return `${view.name} is ${view.state.replace('_', ' ')}: ${view.reason ?? 'no reason known'}${next}.`
@@ -209,7 +221,7 @@ function summaryOf(view: UpstreamView, wallTime: number): string {
   if (view.reason !== null) return `${view.name} is ${view.health}: ${view.reason}${next}.`
   const failed = Object.entries(failedKinds(view))[0]
   if (failed) return `${view.name} is up, but ${failed[1]}.`
-  if (view.nextAttemptAt !== null) return `${view.name} is up and asked to be left alone${next}.`
+  if (nextAttemptDue !== null) return `${view.name} is up and asked to be left alone${next}.`
   const counts = KINDS.map(kind => ({ kind, n: count(view, kind) })).filter(({ n }) => n > 0)
   const offers = counts.map(({ kind, n }) => `${n} ${words(kind, n)}`).join(', ')
   return `${view.name} is up${offers ? ` with ${offers}` : ''}${waitsFor(view)}.`

@@ -28,7 +28,7 @@ export interface DialerOptions {
   readonly lookup?: LookupFunction
   /** Certificate authorities to trust instead of the usual ones, PEM. */
   readonly ca?: string
-  /** Default: one of its own. */
+  /** Tells how long the gateway stood still, whenever it did. Default: one of its own. */
   readonly clock?: Clock
   /** Default LIMITS.answerHeadMs. */
   readonly headMs?: number
@@ -50,17 +50,40 @@ interface Patience {
 }
 
 class UndiciPool implements HttpPool {
-  readonly #pool: Pool
+  #pool: Pool
+  /** Pools of before a sleep on which something is still under way. */
+  readonly #left = new Set<Pool>()
+  readonly #forget: () => void
 
   constructor(
     private readonly origin: string,
-    connect: Pick<DialerOptions, 'lookup' | 'ca'> & { readonly timeout: number },
+    private readonly connect: Pick<DialerOptions, 'lookup' | 'ca'> & { readonly timeout: number },
     private readonly patience: Patience,
   ) {
-    this.#pool = new Pool(origin, {
+    this.#pool = this.#fresh()
+    const leave = patience.clock.onStall?.(lateMs => {
+      if (lateMs >= IDLE_MS) this.#leaveIdle()
+    })
+    this.#forget = () => leave?.()
+  }
+
+  /** After a sleep an idle connection may lead nowhere; what is under way on one may still end well. */
+  #leaveIdle(): void {
+    const old = this.#pool
+    this.#pool = this.#fresh()
+    this.#left.add(old)
+    // Resolves once nothing of it is under way.
+    void old
+      .close()
+      .catch(() => undefined)
+      .then(() => this.#left.delete(old))
+  }
+
+  #fresh(): Pool {
+    return new Pool(this.origin, {
       connections: MAX_SOCKETS,
       pipelining: 1,
-      connect: { ...connect },
+      connect: { ...this.connect },
       // Streams may be quiet for hours; the idle rules are the gateway's own.
       bodyTimeout: 0,
       headersTimeout: 0,
@@ -88,7 +111,8 @@ class UndiciPool implements HttpPool {
   }
 
   destroy(): void {
-    void this.#pool.destroy().catch(() => undefined)
+    this.#forget()
+    for (const pool of [this.#pool, ...this.#left]) void pool.destroy().catch(() => undefined)
   }
 }
 

@@ -63,6 +63,8 @@ export interface UpstreamView {
   readonly lastError: LastError | null
   /** Wall-clock ms of the next try, when one is planned. */
   readonly nextAttemptAt: number | null
+  /** The same in monotonic ms, for everything that reckons with it: the wall clock may jump. */
+  readonly nextAttemptDue: number | null
   /** Failed starts in a row. */
   readonly attempts: number
   /** Starts after the first successful one. */

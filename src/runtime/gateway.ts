@@ -241,6 +241,7 @@ function misconfiguredView(spec: MisconfiguredSpec, now: number): UpstreamView {
     reason: spec.problem,
     lastError: { kind: 'misconfigured', message: spec.problem, at: now },
     nextAttemptAt: null,
+    nextAttemptDue: null,
     attempts: 0,
     restarts: 0,
     pid: null,

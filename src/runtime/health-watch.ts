@@ -228,7 +228,11 @@ export class HealthWatch {
     this.heed(error)
     if (findingOf(error) === 'unauthorized') this.events.unauthorized(error)
     else if (isThrottled(error)) this.#feed({ kind: 'succeeded' })
-    else this.#feed({ kind: 'failed', reason: reasonOf(error), crowded: false })
+    else {
+      this.#feed({ kind: 'failed', reason: reasonOf(error), crowded: false })
+      // Its answers come on one lasting stream: dead without a word, it would fail every trial for ever.
+      if (this.#connection?.transport === 'sse') this.events.unwell(error)
+    }
     return false
   }
 

@@ -26,7 +26,8 @@ function phaseOf({ state, failures }: Supervised): string {
 export class Lifecycle {
   #machine: Supervised
   #timer: Timer | null = null
-  #dueAt: number | null = null
+  /** Monotonic ms of the next try, when one is planned. */
+  nextAttemptDue: number | null = null
 
   constructor(
     private readonly host: Pick<Host, 'clock' | 'random'>,
@@ -39,12 +40,6 @@ export class Lifecycle {
 
   get machine(): Supervised {
     return this.#machine
-  }
-
-  /** Wall-clock ms of the next try, when one is planned: by the wall clock of this moment, which may have been set. */
-  get nextAttemptAt(): number | null {
-    const { clock } = this.host
-    return this.#dueAt === null ? null : clock.wallTime() + this.#dueAt - clock.now()
   }
 
   /** @returns true when the event began a try */
@@ -78,13 +73,13 @@ export class Lifecycle {
   #arm(epoch: number, delayMs: number): void {
     const { clock } = this.host
     this.#disarm()
-    this.#dueAt = clock.now() + delayMs
+    this.nextAttemptDue = clock.now() + delayMs
     this.#timer = clock.after(delayMs, () => this.feed({ kind: 'timer-fired', epoch }))
   }
 
   #disarm(): void {
     this.#timer?.cancel()
     this.#timer = null
-    this.#dueAt = null
+    this.nextAttemptDue = null
   }
 }

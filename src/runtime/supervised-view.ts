@@ -1,5 +1,5 @@
 import { type Breaker, verdictOf } from '../core/health/index.js'
-import type { Fault, Supervised, SuperviseState } from '../core/supervise/index.js'
+import type { Fault, Supervised } from '../core/supervise/index.js'
 import type {
   CatalogFindings,
   GatewayError,
@@ -24,8 +24,10 @@ export interface ViewFacts {
   readonly previous: UpstreamView | undefined
   readonly since: number
   readonly lastError: LastError | null
-  /** Wall-clock ms. */
-  readonly nextAttemptAt: number | null
+  /** Monotonic ms. */
+  readonly nextAttemptDue: number | null
+  /** How far the wall clock is ahead of the monotonic one now. */
+  readonly wallAhead: number
   readonly settled: boolean
   readonly catalog: UpstreamCatalog
   readonly findings: CatalogFindings | undefined
@@ -33,8 +35,8 @@ export interface ViewFacts {
 
 /** What everybody may know of one upstream. */
 export function viewOf(facts: ViewFacts): UpstreamView {
-  const { spec, machine, connection, previous, breaker, catalog } = facts
-  const { state, failures, restarts, lastFault } = machine
+  const { spec, machine, connection, previous, breaker, catalog, nextAttemptDue } = facts
+  const { state, failures, restarts } = machine
   const attempts = state.kind === 'ready' && breaker.kind !== 'closed' ? breaker.opens : failures
   const view = {
     name: spec.name,
@@ -43,9 +45,10 @@ export function viewOf(facts: ViewFacts): UpstreamView {
     state: state.kind,
     breaker: breaker.kind,
     since: facts.since,
-    reason: state.kind === 'ready' ? facts.trouble : reasonFor(state, lastFault, spec),
+    reason: state.kind === 'ready' ? facts.trouble : reasonFor(machine, spec),
     lastError: facts.lastError,
-    nextAttemptAt: facts.nextAttemptAt,
+    nextAttemptAt: nextAttemptDue === null ? null : nextAttemptDue + facts.wallAhead,
+    nextAttemptDue,
     attempts,
     restarts,
     pid: connection?.pid ?? null,
@@ -61,7 +64,15 @@ export function viewOf(facts: ViewFacts): UpstreamView {
   return { ...view, health }
 }
 
-function reasonFor(state: SuperviseState, lastFault: Fault | null, spec: UpstreamSpec): string | null {
+/** A sign-in that was wanted is still a fact when it can not even be reached any more. */
+function reasonFor(machine: Supervised, spec: UpstreamSpec): string | null {
+  const { state, signIn } = machine
+  const reason = presentReason(machine, spec)
+  const isTrying = state.kind === 'starting' || 'until' in state
+  return isTrying && signIn !== null ? `${reason}; before that: ${signIn}` : reason
+}
+
+function presentReason({ state, lastFault }: Supervised, spec: UpstreamSpec): string | null {
   switch (state.kind) {
     case 'ready':
       return null

@@ -240,8 +240,7 @@ export class Supervisor implements UpstreamActions {
       if (opening.signal.aborted) return
       const error = asGatewayError(thrown, this.spec.name)
       this.#remember(error)
-      const counts = this.spec.transport.kind === 'stdio'
-      this.#feed({ kind: 'open-failed', epoch, fault: faultOf(error, counts, this.#isOurs()) })
+      this.#blame('open-failed', epoch, error, this.spec.transport.kind === 'stdio')
       // Trying on would keep a remote awake that nobody needs.
       if (this.spec.supervision.wake && this.waiting === 0) this.#feed({ kind: 'idled' })
       this.#settle()
@@ -311,29 +310,32 @@ export class Supervisor implements UpstreamActions {
     }
     // A session that a server forgot is no failure of its own; it becomes one when it happens again at once.
     const counts = error.details.sessionLost !== true || this.#life.machine.failures > 0
-    this.#feed({ kind: 'closed', epoch, fault: faultOf(error, counts, this.#isOurs()) })
+    this.#blame('closed', epoch, error, counts)
     this.#settle()
   }
 
-  #isOurs(): boolean {
+  #blame(kind: 'open-failed' | 'closed', epoch: number, error: GatewayError, counts: boolean): void {
     const { suspicion, store, host } = this.around
     const now = host.clock.now()
-    suspicion.failed(this.spec.name, now)
+    suspicion.failed(this.spec.name, now, since => this.#feed({ kind: 'pardoned', since }))
     let total = 0
     for (const { state } of store.current.upstreams.values()) {
       if (state !== 'disabled' && state !== 'misconfigured' && state !== 'idle') total += 1
     }
-    return suspicion.isOurs(now, total)
+    const ours = suspicion.isOurs(now, total)
+    this.#feed({ kind, epoch, fault: faultOf(error, counts, ours) })
+    if (ours) suspicion.pardon(now)
   }
 
   // ---- health ---------------------------------------------------------------------------------------------
 
-  /** A hung program is ended and started anew; a remote is left to its breaker. */
+  /** A hung program, or a stream that may be dead, is ended and started anew; other remotes are left to their breaker. */
   #unwell(error: GatewayError): void {
-    const connection = this.#connection
-    if (connection?.transport === 'stdio' && this.admission.inFlight === 0) {
-      this.#lose(this.#life.machine.epoch, hung(error, this.spec.supervision.health.failures))
-    }
+    const transport = this.#connection?.transport
+    if ((transport !== 'stdio' && transport !== 'sse') || this.admission.inFlight > 0) return
+    const { failures } = this.spec.supervision.health
+    const what = transport === 'stdio' ? `hung: ${failures} health checks in a row failed` : 'silent'
+    this.#lose(this.#life.machine.epoch, hung(error, what))
   }
 
   #recover(): void {
@@ -360,6 +362,7 @@ export class Supervisor implements UpstreamActions {
   }
 
   view(): UpstreamView {
+    const { clock } = this.#host
     return viewOf({
       spec: this.spec,
       machine: this.#life.machine,
@@ -371,18 +374,17 @@ export class Supervisor implements UpstreamActions {
       previous: this.around.store.current.upstreams.get(this.spec.name),
       since: this.#since,
       lastError: this.#lastError,
-      nextAttemptAt: this.#life.nextAttemptAt ?? this.#nextTrialAt(),
+      nextAttemptDue: this.#life.nextAttemptDue ?? this.#nextTrialDue(),
+      wallAhead: clock.wallTime() - clock.now(),
       settled: this.#settled,
       catalog: this.catalog?.current ?? EMPTY_CATALOG,
       findings: this.catalog?.findings,
     })
   }
 
-  #nextTrialAt(): number | null {
+  #nextTrialDue(): number | null {
     const { breaker, closedUntil } = this.watch
-    const { clock } = this.#host
-    const now = clock.now()
     const until = Math.max(breaker.kind === 'open' ? breaker.until : 0, closedUntil)
-    return until > now ? clock.wallTime() + until - now : null
+    return until > this.#host.clock.now() ? until : null
   }
 }

@@ -52,7 +52,7 @@ export function describe(
   catalog: MergedCatalog,
 ): UpstreamStatus {
   const load = loadOf(runtime.supervisors.get(view.name))
-  const status = describeUpstream(view, catalog, load, host.clock.wallTime())
+  const status = describeUpstream(view, catalog, load, host.clock)
   const alike = namesAlike(runtime, catalog).filter(({ upstream }) => upstream === view.name)
   if (alike.length === 0) return status
   const flagged = alike.map(({ kind, key, like, of }) => ({

@@ -4,11 +4,11 @@ import { mergeCatalogs } from '../../src/core/catalog/index.js'
 import { createHttpFace, type FaceOptions, type HttpFace } from '../../src/downstream/index.js'
 import type { Call, GatewayError, HeaderParam, Kind, Outcome } from '../../src/model/index.js'
 import type { Clock, GatewayCore, Host, ListPage, RunningCall } from '../../src/runtime/ports.js'
+import { MODERN, MODERN_META } from './modern-meta.js'
 import { MCP_HEADERS, rawPost } from './raw-http.js'
 
-export const KEY = 'io.modelcontextprotocol/'
-export const MODERN = '2026-07-28'
-export const META = { [`${KEY}protocolVersion`]: MODERN, [`${KEY}clientCapabilities`]: {} }
+export { KEY, MODERN, MODERN_META as META } from './modern-meta.js'
+
 export const EMPTY_PAGE: ListPage = {
   items: [],
   nextCursor: null,
@@ -195,7 +195,7 @@ export function modern(method: string, params: Record<string, unknown> = {}, id:
     'mcp-method': method,
     ...(typeof name === 'string' ? { 'mcp-name': name } : {}),
   }
-  return { body: rpc(method, { ...params, _meta: { ...META, ...meta } }, id), headers }
+  return { body: rpc(method, { ...params, _meta: { ...MODERN_META, ...meta } }, id), headers }
 }
 
 export function hello(version = '2025-11-25', capabilities: object = {}): string {

@@ -244,6 +244,20 @@ describe('a crash loop', () => {
     })
   })
 
+  verifies(['F66'], 'is none where the ends turn out to be our own fault, also after the sentence', () => {
+    const { current, now } = crash(5, 10)
+    const pardon = (since: number) => step(current, { kind: 'pardoned', since }, now, 0.5, POLICY)
+    expect(pardon(now + 1)).toEqual({ next: current, effects: [] })
+    expect(pardon(now)).toMatchObject({
+      next: { state: { kind: 'starting' }, condemned: false },
+      effects: [{ kind: 'disarm-timer' }, { kind: 'open' }],
+    })
+    // One that was condemned before stays so.
+    const relapsed = { ...current, ends: [now] }
+    const { next } = step(relapsed, { kind: 'pardoned', since: now }, now, 0.5, POLICY)
+    expect(next).toMatchObject({ state: { kind: 'quarantined' }, condemned: true, ends: [] })
+  })
+
   test('in quarantine lets a call try after fifteen seconds', () => {
     const { current, now } = crash(6, 10)
     const tried = 'triedAt' in current.state ? current.state.triedAt : now

@@ -56,6 +56,8 @@ export interface Supervised {
   readonly everReady: boolean
   /** The last fault in a row of failures; kept while the next try is under way, so that status can say it. */
   readonly lastFault: Fault | null
+  /** The words with which it wanted a sign-in; null once it was ready after that. */
+  readonly signIn: string | null
 }
 
 export type SuperviseEvent =
@@ -66,6 +68,8 @@ export type SuperviseEvent =
   | { readonly kind: 'open-failed'; readonly epoch: number; readonly fault: Fault }
   | { readonly kind: 'closed'; readonly epoch: number; readonly fault: Fault }
   | { readonly kind: 'timer-fired'; readonly epoch: number }
+  /** Most servers failed together since then: that was ours, and counts against nobody. */
+  | { readonly kind: 'pardoned'; readonly since: number }
   /** A person wants it started anew. */
   | { readonly kind: 'restarted' }
   | { readonly kind: 'enabled' }
@@ -101,6 +105,7 @@ export const INITIAL: Supervised = {
   restarts: 0,
   everReady: false,
   lastFault: null,
+  signIn: null,
 }
 
 /** What every transition may look at. */
@@ -159,6 +164,8 @@ function stepLiving(current: Supervised, event: SuperviseEvent, moment: Moment):
       return state.kind === 'ready' ? onClosed(current, event.fault, state.readyAt, moment) : ignore(current)
     case 'timer-fired':
       return 'until' in state ? start(current, now) : ignore(current)
+    case 'pardoned':
+      return pardon(current, event.since, moment)
     default:
       return onOrder(current, event.kind, now)
   }
@@ -212,6 +219,17 @@ function forgive(current: Supervised): Supervised {
   }
 }
 
+/** Whom only these ends condemned is condemned no more. */
+function pardon(current: Supervised, since: number, { now, policy }: Moment): Step {
+  const ends = current.ends.filter(at => at < since)
+  if (ends.length === current.ends.length) return ignore(current)
+  const { max } = policy.budget
+  const spent = current.ends.length >= max && ends.length < max
+  const pardoned = { ...current, ends, condemned: current.condemned && !spent }
+  if (current.state.kind === 'quarantined' && !pardoned.condemned) return start(pardoned, now)
+  return { next: pardoned, effects: [] }
+}
+
 function start(current: Supervised, now: number): Step {
   const epoch = current.epoch + 1
   return {
@@ -236,6 +254,7 @@ function becomeReady(current: Supervised, now: number): Step {
       restarts: current.everReady ? current.restarts + 1 : 0,
       everReady: true,
       lastFault: null,
+      signIn: null,
     },
     effects: [{ kind: 'fetch-lists', epoch: current.epoch }],
   }
@@ -259,7 +278,7 @@ function fail(current: Supervised, fault: Fault, triedAt: number, moment: Moment
   const charged = charge(current, fault, moment)
   if (fault.class === 'auth_required') {
     return {
-      next: { ...charged, state: { kind: 'auth_required', fault, triedAt } },
+      next: { ...charged, signIn: fault.reason, state: { kind: 'auth_required', fault, triedAt } },
       effects: [{ kind: 'disarm-timer' }],
     }
   }

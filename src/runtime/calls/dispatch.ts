@@ -118,7 +118,7 @@ export class Dispatch implements RunningCall {
       const { connection } = supervisor
       if (connection) return stop(() => this.#pass(connection))
       if (this.#clock.now() < until && this.#isComing()) return
-      stop(() => this.#refuse(unavailable(supervisor.view(), this.#clock.wallTime())))
+      stop(() => this.#refuse(unavailable(supervisor.view(), this.#clock.now())))
     }
     const leave = this.room.store.onCommit(look)
     const timer = this.#clock.after(until - this.#clock.now(), look)
@@ -160,11 +160,11 @@ export class Dispatch implements RunningCall {
   /** The one who begins the trial waits for it; the others are told the cause at once. */
   #tryBreaker(): void {
     const trial = this.supervisor.watch.demand()
-    if (!trial) return this.#refuse(unavailable(this.supervisor.view(), this.#clock.wallTime()))
+    if (!trial) return this.#refuse(unavailable(this.supervisor.view(), this.#clock.now()))
     void trial.then(() => {
       if (this.#over) return
       if (this.supervisor.watch.breaker.kind === 'closed') this.#seek()
-      else this.#refuse(unavailable(this.supervisor.view(), this.#clock.wallTime()))
+      else this.#refuse(unavailable(this.supervisor.view(), this.#clock.now()))
     })
   }
 

@@ -175,7 +175,7 @@ class CallInFlight implements RunningCall {
       if (restMs > 0) return throttled(name, restMs)
       // Of a supervised one, as it is at this moment.
       const view = this.room.supervisor(name)?.view() ?? store.current.upstreams.get(name)
-      return view ? unavailable(explained(view), host.clock.wallTime()) : []
+      return view ? unavailable(explained(view), host.clock.now()) : []
     })
   }
 
