@@ -1,7 +1,9 @@
 import { GatewayError } from '../model/index.js'
 import { reasonOf } from './failures.js'
 
-/** Of a program that does not answer its checks. */
+// Why a connection is ended that did not end by itself.
+
+/** It does not answer. @param what how that was seen */
 export function hung(error: GatewayError, what: string): GatewayError {
   const reason = `${what} (${reasonOf(error)})`
   const upstream = error.details.upstream ?? ''
@@ -9,7 +11,6 @@ export function hung(error: GatewayError, what: string): GatewayError {
   return new GatewayError('OUTCOME_UNKNOWN', message, { upstream, reason, phase: 'unknown' })
 }
 
-/** What is under way when the gateway ends. */
 export function stopping(upstream: string): GatewayError {
   const reason = 'the gateway is stopping'
   return new GatewayError('UPSTREAM_REMOVED', `${upstream}: ${reason}.`, {

@@ -2,7 +2,6 @@ import { describe, expect, test } from 'vitest'
 import { failedWith, lost, OK, SPEC, world } from '../../test/kit/runtime-world.js'
 import { verifies } from '../../test/kit/verifies.js'
 import { GatewayError } from '../model/index.js'
-import { unavailable } from './failures.js'
 import type { Connection } from './ports.js'
 
 describe('health checks', () => {
@@ -205,21 +204,6 @@ test('a server that nobody uses is stopped after its idle time, keeps its catalo
   supervisor.demand()
   await clock.pass(0)
   expect(supervisor.view().state).toBe('ready')
-})
-
-test('when the next try comes is told by the clock on the wall, wherever that was set to', async () => {
-  const { supervisor, clock, behaviour, host } = world('stdio', () => OK)
-  behaviour.open = () => lost('exited with code 1')
-  supervisor.boot()
-  await clock.pass(0)
-  while (supervisor.view().state !== 'quarantined') await clock.pass(1_000)
-  const told = () => unavailable(supervisor.view(), host.clock.wallTime()).details.retryAfterMs
-  const before = told()
-  for (const ms of [86_400_000, -86_400_000]) {
-    const wallTime = () => clock.now() + ms
-    Object.assign(host.clock, { wallTime })
-    expect(told()).toBe(before)
-  }
 })
 
 test('tries in one outage are one phase: since when it is down stays told', async () => {
