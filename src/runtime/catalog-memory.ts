@@ -48,8 +48,8 @@ export class CatalogMemory {
   }
 }
 
-function isNothing({ state }: KindCatalog): boolean {
-  return state === 'unknown' || state === 'absent'
+function isNothing(known: KindCatalog): boolean {
+  return !('items' in known) || (known.state === 'failed' && known.items.length === 0)
 }
 
 /** The same server with the same rights: under other arguments, another address or another token it is another one. */

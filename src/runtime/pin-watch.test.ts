@@ -205,6 +205,9 @@ describe('with enforce', () => {
     expect(first?.bytes.toString()).toContain('Reads.')
     const turned = world.watch.admit('tools', { state: 'live', fetchedAt: 0, items: [...twice].reverse() })
     expect(usableIn(turned)).toEqual([])
+    world.watch.approve([])
+    expect(world.usable({ read: 'Sends.' })).toEqual(['read'])
+    expect(world.usable({ read: 'Reads.' })).toEqual([])
   })
 
   test('whatever a server offers when, nothing is used that differs from what was last approved', () => {
@@ -237,6 +240,16 @@ describe('with enforce', () => {
       }),
     )
   })
+})
+
+test('a name that is a trap in a shell is never part of the command that is told', () => {
+  const world = run('warn')
+  const offer = (text: string) => ({ 'x; rm -rf ~': text, '--url=http://evil': text, '$(id)': text })
+  world.see(offer('one'))
+  world.see(offer('two'))
+  expect(world.warnings).toHaveLength(3)
+  for (const warning of world.warnings)
+    expect(warning).toMatch(/To accept it: holdfast approve a a__[A-Za-z0-9_.-]+$/)
 })
 
 describe('what is flagged', () => {

@@ -1,4 +1,5 @@
 import {
+  approvalCommand,
   canonicalDefinition,
   definitionOf,
   describeDifferences,
@@ -92,7 +93,7 @@ export class PinWatch {
   approve(names: readonly string[]): void {
     const book = this.#book
     if (!book) return
-    const offered = PINNED_KINDS.flatMap(kind => this.#offered.get(kind) ?? [])
+    const offered = PINNED_KINDS.flatMap(kind => firstOfEach(this.#offered.get(kind) ?? []))
     const isNamed = ({ key }: Component, name: string) =>
       key === name || publicName(this.spec.prefix, key) === name
     const unknown = names.filter(name => !offered.some(item => isNamed(item, name)))
@@ -119,10 +120,7 @@ export class PinWatch {
   #judge(book: PinBook, kind: Kind, items: readonly Component[]): void {
     const takesNew = this.spec.pin === 'warn' || !book.hasSeen(kind)
     const verdicts = new Map<string, Verdict>()
-    for (const item of items) {
-      // Of two with one name the first has it; the other is never used.
-      if (!verdicts.has(item.key)) verdicts.set(item.key, this.#verdictOn(book, item, takesNew))
-    }
+    for (const item of firstOfEach(items)) verdicts.set(item.key, this.#verdictOn(book, item, takesNew))
     this.#tellNew(kind, verdicts)
     this.#verdicts.set(kind, verdicts)
     book.see(kind)
@@ -158,7 +156,9 @@ export class PinWatch {
     const what = { kind, key, changed, diff: describeDifferences(differences), at }
     if (pin.told?.hash !== hash) {
       book.put({ ...pin, told: { hash, at } })
-      this.warn(`${WORDS[kind]} ${key} is not described as it was: ${what.diff}. ${this.#fixFor(key)}`)
+      this.warn(
+        `${WORDS[kind]} ${revealInvisibles(key)} is not described as it was: ${what.diff}. ${this.#fixFor(key)}`,
+      )
     }
     return { kind: 'changed', what }
   }
@@ -172,7 +172,7 @@ export class PinWatch {
     const before = this.#verdicts.get(kind)
     const fresh = [...verdicts].filter(([key, { kind: word }]) => word === 'new' && before?.get(key) !== NEW)
     if (fresh.length === 0 || this.#book?.lost) return
-    const names = fresh.map(([key]) => key)
+    const names = fresh.map(([key]) => revealInvisibles(key))
     const more = names.length > 5 ? ` and ${names.length - 5} more` : ''
     this.warn(
       `new ${kind} are held until approved: ${names.slice(0, 5).join(', ')}${more}. To approve: holdfast approve ${this.spec.name}`,
@@ -180,7 +180,7 @@ export class PinWatch {
   }
 
   #fixFor(key: string): string {
-    const fix = `holdfast approve ${this.spec.name} ${key}`
+    const fix = approvalCommand(this.spec.name, this.spec.prefix, key)
     return this.spec.pin === 'enforce' ? `It is held until approved: ${fix}` : `To accept it: ${fix}`
   }
 
@@ -233,6 +233,13 @@ export class PinWatch {
     }
     return detail
   }
+}
+
+/** Of two with one name the second is never used. */
+function firstOfEach(items: readonly Component[]): readonly Component[] {
+  const first = new Map<string, Component>()
+  for (const item of items) if (!first.has(item.key)) first.set(item.key, item)
+  return [...first.values()]
 }
 
 const WORDS: Readonly<Record<Kind, string>> = {

@@ -1,5 +1,6 @@
 import { canonicalMembers } from './canonical.js'
 import { revealInvisibles } from './invisible.js'
+import { publicName } from './names.js'
 
 /** What of a tool or prompt decides how a model uses it: whoever changes one of these changes the tool. */
 const PINNED = [
@@ -89,4 +90,11 @@ function excerpt(canonical: string | null, text: string, from: number): string {
 /** Without halves of characters at its ends. */
 function whole(text: string): string {
   return text.replace(/^(…?)[\uDC00-\uDFFF]/, '$1').replace(/[\uD800-\uDBFF](…?)$/, '$1')
+}
+
+/** What a person may paste into a shell: the name comes from the server, and may be made to do more than name a tool. */
+export function approvalCommand(upstream: string, prefix: string, key: string): string {
+  const harmless = /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/
+  const name = [key, publicName(prefix, key)].find(text => harmless.test(text))
+  return name === undefined ? `holdfast status ${upstream}` : `holdfast approve ${upstream} ${name}`
 }

@@ -1,3 +1,4 @@
+import { approvalCommand } from '../../core/catalog/index.js'
 import { couldHave, kindsOf, type Resolution, resolve, type Target } from '../../core/route/index.js'
 import {
   type Call,
@@ -9,6 +10,7 @@ import {
   type KindCatalog,
   LIMITS,
   type Outcome,
+  type UpstreamSpec,
   type UpstreamView,
 } from '../../model/index.js'
 import { throttled, unavailable } from '../failures.js'
@@ -201,7 +203,7 @@ class CallInFlight implements RunningCall {
     const supervisor = this.room.supervisor(owner.upstream)
     if (!supervisor) return this.#refuse(removed(owner.upstream))
     const component = owner.entry?.component
-    if (component?.held) return this.#refuse(held(owner.upstream, component, component.held))
+    if (component?.held) return this.#refuse(held(supervisor.spec, component, component.held))
     const { call, target } = this
     const { reads } = supervisor.catalog
     const prefix = this.#prefixOf(supervisor)
@@ -268,12 +270,12 @@ function removed(upstream: string): GatewayError {
 }
 
 /** What a person has not approved is not called, whoever asks. */
-function held(upstream: string, { kind, key }: Component, because: HeldBecause): GatewayError {
+function held({ name, prefix }: UpstreamSpec, { kind, key }: Component, because: HeldBecause): GatewayError {
   const what = `${kind === 'prompts' ? 'the prompt' : 'the tool'} ${key}`
   const why = because === 'changed' ? 'is not described as it was' : 'came after the others were approved'
   const reason = `${what} ${why}, and is held until a person approves it`
-  return new GatewayError('DENIED', `${upstream}: ${reason}: holdfast approve ${upstream} ${key}`, {
-    upstream,
+  return new GatewayError('DENIED', `${name}: ${reason}: ${approvalCommand(name, prefix, key)}`, {
+    upstream: name,
     reason,
   })
 }
