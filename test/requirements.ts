@@ -1,3 +1,4 @@
+import { CATALOG } from './requirements/catalog.js'
 import { CATALOG_DISK } from './requirements/catalog-disk.js'
 import { LISTS as KEPT_LISTS } from './requirements/lists.js'
 import { SUPERVISION } from './requirements/supervision.js'
@@ -792,7 +793,7 @@ export const REQUIREMENTS: readonly Requirement[] = [
     id: 'F25',
     source: FAULTS,
     behaviour:
-      'A server that ignores a cancellation holds up neither the caller nor, after a grace, its place; eight of them end the process.',
+      'A server that ignores a cancellation holds up neither the caller nor, after a grace, its place; eight that visibly go on end the process, silence does not.',
   },
   ...CATALOG_DISK,
   ...KEPT_LISTS,
@@ -886,5 +887,6 @@ export const REQUIREMENTS: readonly Requirement[] = [
     behaviour:
       'An address that cannot be bound ends the command with 78 and one line, before any server is started.',
   },
+  ...CATALOG,
   ...UPSTREAM,
 ]

@@ -36,12 +36,7 @@ import type { AnswerSink } from './sink.js'
 const LOG_LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency']
 
 /** Offered in no handshake; passed on to a server, they would change what its other clients share. */
-const NOT_OFFERED = new Set([
-  'resources/subscribe',
-  'resources/unsubscribe',
-  'server/discover',
-  'subscriptions/listen',
-])
+const NOT_OFFERED = new Set(['server/discover', 'subscriptions/listen'])
 
 /** The handshake. A client that names no version that is spoken here gets the newest one of its era. */
 export function beginSession(
@@ -129,6 +124,10 @@ export class LegacyServer {
         return answer({ error: rpcError(-32600, 'This session is initialized already.') })
       case 'logging/setLevel':
         return answer(setLogLevel(session, envelope))
+      case 'resources/subscribe':
+        return this.#subscribe(session, envelope, answer, dropped)
+      case 'resources/unsubscribe':
+        return answer(unsubscribe(session, envelope))
       default:
         if (NOT_OFFERED.has(method)) return answer({ error: rpcError(-32601, `Method not found: ${method}`) })
         return this.#call(session, envelope, sink, answer, dropped)
@@ -141,6 +140,41 @@ export class LegacyServer {
     return this.core.draining ? stopping() : null
   }
 
+  /** Counts the request as running until `finish`, or until the client cancels it. */
+  #run(
+    session: LegacySession,
+    { id, method }: Envelope,
+    answer: (final: Final) => void,
+    dropped: () => void,
+  ): (final: Final) => void {
+    if (id === null) return answer
+    const finish = (final: Final) => {
+      if (session.running.get(id) !== running) return
+      session.running.delete(id)
+      answer(final)
+    }
+    const stop = () => finish(encodeFailure(method ?? '', stopping()))
+    const running: SessionRequest = { cancel: dropped, stop }
+    session.running.set(id, running)
+    return finish
+  }
+
+  #subscribe(
+    session: LegacySession,
+    envelope: Envelope,
+    answer: (final: Final) => void,
+    dropped: () => void,
+  ): void {
+    const uri = uriOf(envelope)
+    if (uri === undefined) return answer({ error: rpcError(-32602, NO_URI) })
+    const finish = this.#run(session, envelope, answer, dropped)
+    session.follow(this.core, uri, refusal => {
+      const { method, params } = envelope
+      const final = refusal && encodeLegacy({ method: method ?? '', params }, refusal)
+      finish(final ?? { result: EMPTY_OBJECT })
+    })
+  }
+
   #list(
     kind: Kind,
     session: LegacySession,
@@ -148,18 +182,7 @@ export class LegacyServer {
     answer: (final: Final) => void,
     dropped: () => void,
   ): void {
-    const { id } = envelope
-    if (id === null) return
-    const running: SessionRequest = {
-      cancel: dropped,
-      stop: () => finish(encodeFailure(LIST_METHOD[kind], stopping())),
-    }
-    const finish = (final: Final) => {
-      if (session.running.get(id) !== running) return
-      session.running.delete(id)
-      answer(final)
-    }
-    session.running.set(id, running)
+    const finish = this.#run(session, envelope, answer, dropped)
     void this.#page(kind, session, envelope).then(
       result => finish({ result }),
       thrown => finish(encodeFailure(LIST_METHOD[kind], asError(thrown))),
@@ -226,6 +249,21 @@ function contextFor(
     onLog: params => notes.log(params),
     ...(session.canBeAsked ? { onAsk: ask => session.ask(ask, sink) } : {}),
   }
+}
+
+const NO_URI = 'params.uri must be a string.'
+
+function uriOf({ params, bytes }: Envelope): string | undefined {
+  const found = params && member(params, 'uri')
+  return found ? stringAt(bytes, found) : undefined
+}
+
+/** Of what was never subscribed to, too: afterwards it is so. */
+function unsubscribe(session: LegacySession, envelope: Envelope): Final {
+  const uri = uriOf(envelope)
+  if (uri === undefined) return { error: rpcError(-32602, NO_URI) }
+  session.unfollow(uri)
+  return { result: EMPTY_OBJECT }
 }
 
 function setLogLevel(session: LegacySession, { params, bytes }: Envelope): Final {

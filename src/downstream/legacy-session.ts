@@ -1,10 +1,11 @@
 import type { Use } from '../core/session/index.js'
 import { SmallTable } from '../core/tables/index.js'
-import type { Ask, Bytes, Kind, Reply, Scope } from '../model/index.js'
-import type { Clock, RunningCall } from '../runtime/ports.js'
+import type { Ask, Bytes, Kind, Outcome, Reply, Scope } from '../model/index.js'
+import type { Clock, GatewayCore, RunningCall } from '../runtime/ports.js'
 import {
   type Envelope,
   type JsonRpcId,
+  json,
   member,
   notificationMessage,
   objectAt,
@@ -13,6 +14,7 @@ import {
 } from '../wire/index.js'
 import { ChangeTeller, type ListName } from './changes.js'
 import { rpcError } from './failures.js'
+import { Followed } from './followed.js'
 import type { AnswerSink } from './sink.js'
 
 /** Capability that a client must have declared for each question. */
@@ -21,6 +23,8 @@ const ASKABLE: Readonly<Record<string, string>> = {
   'elicitation/create': 'elicitation',
   'roots/list': 'roots',
 }
+
+const UPDATED = 'notifications/resources/updated'
 
 interface Pending {
   readonly respond: (reply: Reply) => void
@@ -50,11 +54,12 @@ export class LegacySession {
   readonly canBeAsked: boolean
   #channel: Channel | null = null
   readonly #asks = new Map<number, Pending>()
-  /** What changed while there was no channel. */
-  readonly #unsaid = new Set<ListName>()
+  /** What there was to tell while there was no channel, by what it is about: lists, and resources that are followed. */
+  readonly #unsaid = new Map<string, Bytes>()
   readonly #changes: ChangeTeller
   #nextAsk = 1
   #leave: (() => void) | null = null
+  #followed: Followed | null = null
 
   constructor(
     readonly id: string,
@@ -80,9 +85,20 @@ export class LegacySession {
     this.#leave ??= onListChanged(kind => this.#changes.note(kind))
   }
 
+  /** From now on, or no more, changes of that resource are told. @param settled as in `Followed.add` */
+  follow(core: GatewayCore, uri: string, settled: (refusal: Outcome | null) => void): void {
+    this.#followed ??= new Followed(core, this.scope, (about, params) => this.#tellUpdate(about, params))
+    this.#followed.add(uri, settled)
+  }
+
+  unfollow(uri: string): void {
+    this.#followed?.drop(uri)
+    this.#unsaid.delete(slotOf(uri))
+  }
+
   openChannel(channel: Channel): void {
     this.#channel = channel
-    for (const list of this.#unsaid) channel.send(changed(list), list)
+    for (const [slot, message] of this.#unsaid) channel.send(message, slot)
     this.#unsaid.clear()
   }
 
@@ -143,6 +159,8 @@ export class LegacySession {
     this.#leave?.()
     this.#leave = null
     this.#changes.stop()
+    this.#followed?.end()
+    this.#unsaid.clear()
     this.#channel?.end()
     this.#channel = null
     for (const running of this.running.values()) running.cancel(reason)
@@ -153,10 +171,25 @@ export class LegacySession {
 
   #tell(list: ListName): void {
     if (this.#channel) this.#channel.send(changed(list), list)
-    else this.#unsaid.add(list)
+    else this.#unsaid.set(list, changed(list))
+  }
+
+  #tellUpdate(uri: string, params: Bytes): void {
+    const message = notificationMessage(UPDATED, params)
+    if (this.#channel) return this.#channel.send(message, Buffer.from(params).toString())
+    // Of several parts of it, in the end all that counts is that it changed.
+    const slot = slotOf(uri)
+    const before = this.#unsaid.get(slot)
+    const same = !before || Buffer.compare(before, message) === 0
+    this.#unsaid.set(slot, same ? message : notificationMessage(UPDATED, json({ uri })))
   }
 }
 
 function changed(list: ListName): Bytes {
   return notificationMessage(`notifications/${list}/list_changed`, null)
+}
+
+/** No list has such a name. */
+function slotOf(uri: string): string {
+  return `resource ${uri}`
 }

@@ -15,20 +15,17 @@ import {
   idBytes,
   json,
   member,
-  notificationMessage,
-  objectAt,
-  parseAt,
   resultMessage,
   slice,
   stringAt,
   typeAt,
 } from '../wire/index.js'
 import { CallNotes } from './call-notes.js'
-import { ChangeTeller } from './changes.js'
 import { type Claim, SUPPORTED_VERSIONS } from './classify.js'
 import { encodeModern, encodeModernFailure, modernMeta, modernTool } from './eras/modern.js'
 import { asError, type Final, rpcError, stopping } from './failures.js'
 import { checkHeaders, type InboundHeaders } from './header-check.js'
+import { type Filter, filterOf, Listening } from './listen.js'
 import { cursorOf, encodeList, listedKind } from './lists.js'
 import type { Pace } from './pace.js'
 import type { AnswerSink } from './sink.js'
@@ -68,7 +65,7 @@ export interface ModernRequest {
 
 /** Serves stateless requests: everything about the caller stands in the request. */
 export class ModernServer {
-  readonly #listens = new Set<() => void>()
+  readonly #listens = new Set<Listening>()
 
   constructor(
     private readonly core: GatewayCore,
@@ -106,7 +103,7 @@ export class ModernServer {
 
   /** Ends every listen stream in the way that says: gracefully. */
   close(): void {
-    for (const end of [...this.#listens]) end()
+    for (const listening of [...this.#listens]) listening.end()
   }
 
   #info(scope: Scope) {
@@ -193,57 +190,21 @@ export class ModernServer {
 
   #listen(request: ModernRequest, id: Bytes, answer: (final: Final) => void): RunningCall | null {
     const { envelope, scope, sink } = request
-    const wanted = wantedChanges(envelope)
     const info = this.#info(scope)
-    const tagged = json({ _meta: subscriptionMeta(id) })
-    const acknowledged = json({ _meta: subscriptionMeta(id), notifications: wanted })
-    if (!sink.interim(notificationMessage('notifications/subscriptions/acknowledged', acknowledged), null)) {
-      answer(NO_STREAM)
+    let filter: Filter
+    try {
+      filter = filterOf(envelope)
+    } catch (thrown) {
+      answer(encodeModernFailure('subscriptions/listen', asError(thrown), info))
       return null
     }
-    const changes = new ChangeTeller(this.pace.clock, list => {
-      sink.interim(notificationMessage(`notifications/${list}/list_changed`, tagged), `${list} ${tagged}`)
-    })
-    const unwatch = this.core.onListChanged(scope, kind => {
-      const list = kind === 'resourceTemplates' ? 'resources' : kind
-      if (wanted[`${list}ListChanged`]) changes.note(kind)
-    })
-    const leave = () => {
-      unwatch()
-      changes.stop()
-      this.#listens.delete(end)
-    }
-    const end = () => {
-      leave()
-      answer({
-        result: json({ resultType: 'complete', _meta: { ...modernMeta(info), ...subscriptionMeta(id) } }),
-      })
-    }
-    this.#listens.add(end)
-    return { cancel: leave }
+    const left = () => this.#listens.delete(listening)
+    const listen = { envelope, id, scope, sink, info, answer, left }
+    const listening = new Listening(this.core, this.pace.clock, listen, filter)
+    this.#listens.add(listening)
+    listening.start()
+    return listening
   }
-}
-
-const NO_STREAM: Final = {
-  error: rpcError(-32600, 'subscriptions/listen is answered by an event stream; accept text/event-stream.'),
-  status: 406,
-}
-
-/** The subscription's id is the id of the request, in the same JSON type. */
-function subscriptionMeta(id: Bytes): Record<string, unknown> {
-  return { [`${KEY}subscriptionId`]: parseAt(id, { start: 0, end: id.length }) }
-}
-
-function wantedChanges({ params, bytes }: Envelope): Record<string, boolean> {
-  const found = params && member(params, 'notifications')
-  if (!params || !found || typeAt(bytes, found) !== 'object') return {}
-  const asked = objectAt(bytes, found)
-  const honoured: Record<string, boolean> = {}
-  for (const name of ['toolsListChanged', 'promptsListChanged', 'resourcesListChanged']) {
-    const entry = member(asked, name)
-    if (entry && parseAt(bytes, entry) === true) honoured[name] = true
-  }
-  return honoured
 }
 
 function envelopeFault({ meta }: Envelope): string | null {

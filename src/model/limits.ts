@@ -84,6 +84,11 @@ export const LIMITS = {
   loadSampleMs: 250,
   /** Requests in flight per client connection or session. */
   inFlightPerClient: 256,
+  /** Resources that one session, or one stateless stream, is told about; characters of each URI. */
+  subscriptionsPerClient: 1_000,
+  subscribedUri: 4_096,
+  /** Subscriptions to resources of all clients together. */
+  subscriptions: 50_000,
   /** Largest delay a timer may have: Node fires longer ones at once. */
   timerMs: 2 ** 31 - 1,
   /** SSE comment interval towards clients. */

@@ -20,9 +20,20 @@ import { type CallRoom, refuseLater, startCall } from './calls/index.js'
 import { ChangeWatch } from './change-watch.js'
 import { Crowd } from './crowd.js'
 import { Listing } from './listing.js'
-import type { ConnectorFactory, GatewayCore, Host, ListPage, Offer, RunningCall, Timer } from './ports.js'
+import type {
+  ConnectorFactory,
+  GatewayCore,
+  Host,
+  ListPage,
+  Offer,
+  RunningCall,
+  Subscription,
+  SubscriptionEvents,
+  Timer,
+} from './ports.js'
 import { renderEntry } from './rewrite.js'
 import { Store } from './store.js'
+import { Subscriptions } from './subscriptions.js'
 import { Supervisor, type SupervisorEvents } from './supervisor.js'
 
 export interface RuntimeOptions {
@@ -49,6 +60,7 @@ export class Runtime implements GatewayCore {
   readonly #boots: Timer[] = []
   readonly #listing: Listing
   readonly #changes: ChangeWatch
+  readonly #subscriptions: Subscriptions
   readonly #room: CallRoom
   readonly #crowd = new Crowd()
   readonly #idle = new Set<() => void>()
@@ -56,6 +68,7 @@ export class Runtime implements GatewayCore {
   constructor(private readonly options: RuntimeOptions) {
     const { host, connectors, upstreams, events } = options
     this.#room = { host, store: this.store, supervisor: name => this.supervisors.get(name) }
+    this.#subscriptions = new Subscriptions(this.#room)
     const around = { host, store: this.store, events, suspicion: new Suspicion() }
     const views = new Map<string, UpstreamView>()
     for (const spec of upstreams) {
@@ -115,7 +128,7 @@ export class Runtime implements GatewayCore {
       serverInfo: this.options.info,
       capabilities: {
         tools: { listChanged: true },
-        resources: { listChanged: true },
+        resources: { listChanged: true, subscribe: true },
         prompts: { listChanged: true },
         completions: {},
         logging: {},
@@ -156,6 +169,10 @@ export class Runtime implements GatewayCore {
 
   onListChanged(scope: Scope, listener: (kind: Kind) => void): () => void {
     return this.#changes.watch(scope, listener)
+  }
+
+  subscribe(scope: Scope, uri: string, events: SubscriptionEvents): Subscription {
+    return this.#subscriptions.subscribe(scope, uri, events)
   }
 
   headerParams(scope: Scope, toolName: string): readonly HeaderParam[] {

@@ -229,6 +229,8 @@ export interface UpstreamRequest {
   readonly headerParams?: readonly HeaderParam[]
   /** Any sign of life that belongs to this request (progress, log, question). */
   readonly onActivity?: () => void
+  /** For `subscriptions/listen`: the server has taken it up; raw params of its acknowledgement. */
+  readonly onAcknowledged?: (params: Bytes | null) => void
   /** Called exactly once, never synchronously from within `request`. */
   readonly settle: (outcome: Outcome) => void
 }
@@ -252,6 +254,13 @@ export interface Connection {
   /** Cancelled requests that show progress after the grace: the server goes on with them for nobody. */
   readonly stuck?: number
   request(request: UpstreamRequest): RunningRequest
+  /**
+   * Has the server tell about changes of a resource, until the returned function is called; absent when it offers no
+   * subscriptions. One at a time for each URI.
+   * @param taken called once, in a later turn: null = it tells from now on, else its refusal. A server that does not
+   * answer is asked again.
+   */
+  readonly follow?: (uri: string, taken: (refusal: Outcome | null) => void) => () => void
   /** Ends it in the server's way: stop ladder, session DELETE. Resolves when nothing of it is left. Idempotent. */
   close(): Promise<void>
   /** Ends it at once; requests in flight settle as `unknown` with `error`. Idempotent. */
@@ -340,6 +349,19 @@ export interface RunningCall {
   cancel(reason: string): void
 }
 
+/** One client's interest in one resource. Nothing is told from within `subscribe`. */
+export interface SubscriptionEvents {
+  /** Called once: null = it stands, for a server that is away from its return on; else why it does not. */
+  settled(refusal: Outcome | null): void
+  /** The resource changed, or may have while nobody could hear of it. Raw params, with the URI as subscribed to. */
+  updated(params: Bytes): void
+}
+
+export interface Subscription {
+  /** Nothing is told any more. Idempotent. */
+  end(): void
+}
+
 /** What a face may ask of the runtime. */
 export interface GatewayCore {
   readonly snapshot: Snapshot
@@ -353,6 +375,8 @@ export interface GatewayCore {
   call(call: Call, reply: (outcome: Outcome) => void): RunningCall
   /** Told after the merged content of a kind changed for that scope. Returns the way to stop it. */
   onListChanged(scope: Scope, listener: (kind: Kind) => void): () => void
+  /** Tells about changes of the resource under that public URI. */
+  subscribe(scope: Scope, uri: string, events: SubscriptionEvents): Subscription
   /** `x-mcp-header` annotations of a tool under its public name; empty when unknown. */
   headerParams(scope: Scope, toolName: string): readonly HeaderParam[]
 }

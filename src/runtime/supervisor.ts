@@ -18,13 +18,14 @@ import {
 } from '../model/index.js'
 import { Admission } from './admission.js'
 import { CatalogKeeper } from './catalog-keeper.js'
-import { hung, stopping } from './endings.js'
+import { hung, retire, stopping } from './endings.js'
 import { asGatewayError, reasonOf } from './failures.js'
 import { findingOf, HealthWatch } from './health-watch.js'
 import { IdleStop } from './idle-stop.js'
 import { LeasePool } from './lease-pool.js'
 import { Lifecycle } from './lifecycle.js'
 import type { Connection, ConnectionEvents, Connector, Host, UpstreamActions } from './ports.js'
+import { ResourceBook } from './resource-book.js'
 import type { Store } from './store.js'
 import { faultOf, viewOf } from './supervised-view.js'
 
@@ -47,6 +48,7 @@ export class Supervisor implements UpstreamActions {
   readonly budget = new RetryBudget()
   readonly watch: HealthWatch
   readonly catalog: CatalogKeeper
+  readonly resources: ResourceBook
   /** Calls that wait for it to start. */
   waiting = 0
   #connection: Connection | null = null
@@ -88,6 +90,7 @@ export class Supervisor implements UpstreamActions {
       restMs: () => Math.max(0, this.watch.closedUntil - host.clock.now()),
       asleep: () => this.state === 'idle',
     })
+    this.resources = new ResourceBook(spec.name, host.clock)
     this.#leases = new LeasePool(connector, host.clock, {
       violation: what => events.warning(spec.name, what),
       stderr: line => events.stderr(spec.name, line),
@@ -109,7 +112,7 @@ export class Supervisor implements UpstreamActions {
     this.#idleStop = new IdleStop(
       host.clock,
       spec.supervision.idleStopMs,
-      () => this.admission.inFlight > 0 || this.admission.queued > 0 || this.#leases.size > 0,
+      () => this.#isWanted || this.admission.queued > 0 || this.#leases.size > 0,
       () => this.#feed({ kind: 'idled' }),
     )
   }
@@ -121,6 +124,11 @@ export class Supervisor implements UpstreamActions {
 
   get state(): SuperviseState['kind'] {
     return this.#life.machine.state.kind
+  }
+
+  /** Somebody waits for it: a caller, or whoever is told about its resources. */
+  get #isWanted(): boolean {
+    return this.waiting > 0 || this.admission.inFlight > 0 || this.resources.size > 0
   }
 
   get inFlight(): number {
@@ -242,7 +250,7 @@ export class Supervisor implements UpstreamActions {
       this.#remember(error)
       this.#blame('open-failed', epoch, error, this.spec.transport.kind === 'stdio')
       // Trying on would keep a remote awake that nobody needs.
-      if (this.spec.supervision.wake && this.waiting === 0) this.#feed({ kind: 'idled' })
+      if (this.spec.supervision.wake && !this.#isWanted) this.#feed({ kind: 'idled' })
       this.#settle()
     }
   }
@@ -253,6 +261,7 @@ export class Supervisor implements UpstreamActions {
     this.around.suspicion.recovered(this.spec.name)
     this.watch.connected(connection)
     this.catalog.connected(connection, () => this.#settle())
+    this.resources.connected(connection)
     this.#idleStop.start()
   }
 
@@ -280,6 +289,7 @@ export class Supervisor implements UpstreamActions {
     this.#idleStop.stop()
     this.watch.disconnected()
     this.catalog.disconnected()
+    this.resources.disconnected()
   }
 
   #listen(epoch: number): ConnectionEvents {
@@ -288,8 +298,10 @@ export class Supervisor implements UpstreamActions {
       closed: error => {
         if (current()) this.#lose(epoch, error)
       },
-      notification: method => {
-        if (current()) this.catalog.notified(method)
+      notification: (method, params) => {
+        if (!current()) return
+        this.catalog.notified(method)
+        this.resources.notified(method, params)
       },
       violation: what => this.around.events.warning(this.spec.name, what),
       stderr: line => this.around.events.stderr(this.spec.name, line),
@@ -302,9 +314,9 @@ export class Supervisor implements UpstreamActions {
     this.#connection = null
     this.#parted()
     this.#leases.destroy(error)
-    connection?.destroy(error)
+    if (connection) this.#end(connection, error)
     this.#remember(error)
-    if (this.spec.lazy && error.details.quiet && this.waiting === 0 && this.admission.inFlight === 0) {
+    if (this.spec.lazy && error.details.quiet && !this.#isWanted) {
       this.#feed({ kind: 'idled' })
       return
     }
@@ -312,6 +324,13 @@ export class Supervisor implements UpstreamActions {
     const counts = error.details.sessionLost !== true || this.#life.machine.failures > 0
     this.#blame('closed', epoch, error, counts)
     this.#settle()
+  }
+
+  /** A refusal is told to each request by itself; a loss is told to all at once. */
+  #end(connection: Connection, error: GatewayError): void {
+    if (error.kind !== 'auth_required' || connection.transport === 'stdio') return connection.destroy(error)
+    const retired = retire(connection, this.#host.clock, error)
+    this.#closed = Promise.all([this.#closed, retired]).then(() => undefined)
   }
 
   #blame(kind: 'open-failed' | 'closed', epoch: number, error: GatewayError, counts: boolean): void {

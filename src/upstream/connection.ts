@@ -61,8 +61,7 @@ export class UpstreamConnection implements Connection {
   readonly #clock: Clock
   readonly #events: ConnectionEvents
   #nextId = 1
-  /** Told when the server has taken up a subscription. */
-  onListening: (() => void) | null = null
+  follow?: Connection['follow']
   /** Told when nothing can be asked any more. */
   onOver: (() => void) | null = null
   #logLevel: string | null = null
@@ -102,7 +101,6 @@ export class UpstreamConnection implements Connection {
         notification: (method, params) => this.#events.notification(method, params),
         violation: what => this.#conduct.violation(what),
         unwanted: id => this.#cancelled.heard(id),
-        listening: () => this.onListening?.(),
       },
       this.#clock,
     )
@@ -328,8 +326,8 @@ export class UpstreamConnection implements Connection {
     const pending = this.#take(id)
     if (!pending) return
     this.#talk.end(pending, false)
-    // Over HTTP its stream is dropped, so that it cannot be answered any more.
-    if (this.link.kind === 'http') this.#cancelled.bury(id)
+    // Over HTTP its stream is dropped, so that it cannot be answered any more; a subscription need not be.
+    if (this.link.kind === 'http' || pending.request.onAcknowledged) this.#cancelled.bury(id)
     else this.#cancelled.cancel(id)
     const message = this.#codec.cancel(id, reason)
     if (message) this.notify(message)

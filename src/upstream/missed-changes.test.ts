@@ -21,7 +21,6 @@ function listening() {
   const connection = {
     isOver: false,
     capabilities: { tools: { listChanged: true } },
-    onListening: null as (() => void) | null,
     onOver: null as (() => void) | null,
     message: (bytes: Bytes) => told.push(bytes),
     request: (request: UpstreamRequest) => {
@@ -68,28 +67,28 @@ function streaming() {
 
 describe('what changed while no subscription stood', () => {
   test('is asked for when it is taken up at last, though the first try failed', async () => {
-    const { clock, connection, asked, told } = listening()
+    const { clock, asked, told } = listening()
     asked[0]?.settle(FAILED)
     await clock.pass(1_000)
-    connection.onListening?.()
+    asked.at(-1)?.onAcknowledged?.(null)
     expect([asked.length, told.length]).toEqual([2, ALL_LISTS])
   })
 
   test('is not asked for when the first try was taken up at once', () => {
-    const { connection, told } = listening()
-    connection.onListening?.()
+    const { asked, told } = listening()
+    asked.at(-1)?.onAcknowledged?.(null)
     expect(told).toEqual([])
   })
 
   test('is asked for when the first try was taken up late: the lists may be older', async () => {
-    const { clock, connection, told } = listening()
+    const { clock, asked, told } = listening()
     await clock.pass(5_000)
-    connection.onListening?.()
+    asked.at(-1)?.onAcknowledged?.(null)
     expect(told).toHaveLength(ALL_LISTS)
   })
 
   test('is still listened for after the server asked for rests, and not within them', async () => {
-    const { clock, connection, asked, told } = listening()
+    const { clock, asked, told } = listening()
     const error = new GatewayError('OVERLOADED', 'HTTP 429', { phase: 'rejected', retryAfterMs: 30_000 })
     for (let times = 1; times <= 4; times += 1) {
       asked.at(-1)?.settle({ kind: 'rejected', error })
@@ -98,12 +97,12 @@ describe('what changed while no subscription stood', () => {
       await clock.pass(2_000)
       expect(asked).toHaveLength(times + 1)
     }
-    connection.onListening?.()
+    asked.at(-1)?.onAcknowledged?.(null)
     expect(told).toHaveLength(ALL_LISTS)
   })
 
   test('is not listened for where the server refuses it three times in a row', async () => {
-    const { clock, connection, asked } = listening()
+    const { clock, asked } = listening()
     const error = new GatewayError('UPSTREAM_UNAVAILABLE', 'HTTP 404', { phase: 'rejected' })
     const refuse = async () => {
       asked.at(-1)?.settle({ kind: 'rejected', error })
@@ -111,7 +110,7 @@ describe('what changed while no subscription stood', () => {
       for (let i = 0; i < 600 && asked.length === before; i += 1) await clock.pass(100)
     }
     for (let times = 0; times < 2; times += 1) await refuse()
-    connection.onListening?.()
+    asked.at(-1)?.onAcknowledged?.(null)
     for (let times = 0; times < 3; times += 1) await refuse()
     expect(asked).toHaveLength(5)
   })
@@ -142,7 +141,7 @@ describe('what changed while the stream for notifications was down', () => {
     broken(0)
     await clock.pass(1_000)
     opened(1)
-    expect(told).toHaveLength(ALL_LISTS)
+    expect(told).toHaveLength(ALL_LISTS + 1)
   })
 
   test('is not asked for within a rest that the server wanted', async () => {
@@ -162,6 +161,6 @@ describe('what changed while the stream for notifications was down', () => {
     const late = streaming()
     await late.clock.pass(5_000)
     late.opened(0)
-    expect(late.told).toHaveLength(ALL_LISTS)
+    expect(late.told).toHaveLength(ALL_LISTS + 1)
   })
 })

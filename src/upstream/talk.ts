@@ -7,12 +7,17 @@ import {
   idBytes,
   json,
   member,
+  objectAt,
+  parseAt,
   resultMessage,
   slice,
   stringAt,
+  typeAt,
 } from '../wire/index.js'
 import { FloodGate, type Flow, newFlow } from './flood-gate.js'
 import { isWanted } from './log-levels.js'
+
+const SUBSCRIPTION = 'io.modelcontextprotocol/subscriptionId'
 
 /** A request without its final answer. */
 export interface Pending {
@@ -34,8 +39,6 @@ export interface TalkRoom {
   violation(what: string): void
   /** Progress of a request that nobody waits for any more. */
   unwanted(id: number): void
-  /** The server has taken up a subscription. */
-  listening(): void
 }
 
 /** Everything that a server says besides answers: progress, logs, questions, changes. */
@@ -57,7 +60,7 @@ export class ServerTalk {
       case 'notifications/message':
         return this.#logged(envelope, source)
       case 'notifications/subscriptions/acknowledged':
-        return this.room.listening()
+        return this.#acknowledged(envelope, source)
       case 'notifications/cancelled':
         return
       default:
@@ -97,6 +100,19 @@ export class ServerTalk {
 
   stop(): void {
     this.#gate.stop()
+  }
+
+  /** By the id that it names, else by the stream that it came on. */
+  #acknowledged({ params, bytes }: Envelope, source: number | null): void {
+    const meta = params && member(params, '_meta')
+    const named =
+      meta && typeAt(bytes, meta) === 'object' ? member(objectAt(bytes, meta), SUBSCRIPTION) : undefined
+    const id = named && parseAt(bytes, named)
+    const pending =
+      typeof id === 'number'
+        ? this.room.pending.get(id)
+        : this.#owner(source, request => request.onAcknowledged !== undefined)
+    pending?.request.onAcknowledged?.(params && slice(bytes, params.span))
   }
 
   #progressed({ params, bytes }: Envelope): void {

@@ -1,9 +1,10 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect } from 'vitest'
 import { freshMark, marked, STUBBORN } from '../acceptance/stopping-shared.js'
 import { type Fake, withFakes } from '../kit/fake-mcp.js'
 import { runCommand, startGateway, writeConfig } from '../kit/gateway.js'
 import { closedPort } from '../kit/ports.js'
 import { assertNoneLeft, findProcesses } from '../kit/processes.js'
+import { verifies } from '../kit/verifies.js'
 
 /** One command on a gateway of its own, with a server that only SIGKILL ends. */
 async function withStubborn(
@@ -34,7 +35,7 @@ const called = (fake: Fake) => fake.records.waitFor(records => records.runs('sle
 
 describe('a command with servers of its own', () => {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    test(`that gets ${signal} ends a stubborn child before itself`, () =>
+    verifies(['STOP-COMMAND'], `that gets ${signal} ends a stubborn child before itself`, () =>
       withStubborn(CALL, called, async ({ fake, mark, result, ...run }) => {
         const since = performance.now()
         run.signal(signal)
@@ -51,10 +52,11 @@ describe('a command with servers of its own', () => {
           'stdin-end',
           'sigterm',
         ])
-      }))
+      }),
+    )
   }
 
-  test('kills it at once at a second Ctrl-C', () =>
+  verifies(['STOP-COMMAND'], 'kills it at once at a second Ctrl-C', () =>
     withStubborn(CALL, called, async ({ fake, mark, result, ...run }) => {
       run.signal('SIGINT')
       await fake.records.waitFor(records => records.all.some(({ kind }) => kind === 'stdin-end'))
@@ -64,21 +66,26 @@ describe('a command with servers of its own', () => {
       expect(performance.now() - since).toBeLessThan(1_500)
       await assertNoneLeft(mark)
       expect(fake.records.all.map(({ kind }) => kind)).not.toContain('sigterm')
-    }))
+    }),
+  )
 
-  test('kills it at a Ctrl-C after the command is done, while it waits for the end of the child', () =>
-    withStubborn(
-      ['call', 'a__echo', 'x=1'],
-      fake => fake.records.waitFor(records => records.all.some(({ kind }) => kind === 'stdin-end')),
-      async ({ mark, result, ...run }) => {
-        run.signal('SIGINT')
-        expect((await result).code).toBe(130)
-        await assertNoneLeft(mark)
-      },
-    ))
+  verifies(
+    ['STOP-COMMAND'],
+    'kills it at a Ctrl-C after the command is done, while it waits for the end of the child',
+    () =>
+      withStubborn(
+        ['call', 'a__echo', 'x=1'],
+        fake => fake.records.waitFor(records => records.all.some(({ kind }) => kind === 'stdin-end')),
+        async ({ mark, result, ...run }) => {
+          run.signal('SIGINT')
+          expect((await result).code).toBe(130)
+          await assertNoneLeft(mark)
+        },
+      ),
+  )
 })
 
-test('a call through a running gateway is cancelled by a Ctrl-C', () =>
+verifies(['STOP-COMMAND'], 'a call through a running gateway is cancelled by a Ctrl-C', () =>
   withFakes([{ transport: 'http', script: { builtins: ['sleep'] } }], async fake => {
     const gateway = await startGateway({ mcpServers: { a: fake.entry } })
     try {
@@ -93,4 +100,5 @@ test('a call through a running gateway is cancelled by a Ctrl-C', () =>
       gateway.signal('SIGKILL')
       await gateway.exit
     }
-  }))
+  }),
+)

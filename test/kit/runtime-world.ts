@@ -49,6 +49,8 @@ export function world(kind: 'stdio' | 'http', answer: Answer, part: Partial<Upst
     answer,
     open: (): GatewayError | null => null,
     opening: (): Promise<null> => Promise.resolve(null),
+    /** When set, every resource can be followed. */
+    follow: null as Connection['follow'] | null,
   }
   const connector: Connector = {
     open: async events => {
@@ -66,6 +68,7 @@ export function world(kind: 'stdio' | 'http', answer: Answer, part: Partial<Upst
         instructions: null,
         pid: opened.length,
         inFlight: 0,
+        ...(behaviour.follow ? { follow: behaviour.follow } : {}),
         request: request => {
           asked.push(request.method)
           const outcome = behaviour.answer(request)

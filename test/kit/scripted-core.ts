@@ -3,7 +3,15 @@ import type { AddressInfo } from 'node:net'
 import { mergeCatalogs } from '../../src/core/catalog/index.js'
 import { createHttpFace, type FaceOptions, type HttpFace } from '../../src/downstream/index.js'
 import type { Call, GatewayError, HeaderParam, Kind, Outcome } from '../../src/model/index.js'
-import type { Clock, GatewayCore, Host, ListPage, RunningCall } from '../../src/runtime/ports.js'
+import type {
+  Clock,
+  GatewayCore,
+  Host,
+  ListPage,
+  RunningCall,
+  Subscription,
+  SubscriptionEvents,
+} from '../../src/runtime/ports.js'
 import { MODERN, MODERN_META } from './modern-meta.js'
 import { MCP_HEADERS, rawPost } from './raw-http.js'
 
@@ -79,6 +87,10 @@ export class ScriptedCore implements GatewayCore {
   params: readonly HeaderParam[] = []
   list: GatewayCore['list'] = () => Promise.resolve(EMPTY_PAGE)
   readonly listeners = new Set<(kind: Kind) => void>()
+  /** Of clients, in order. */
+  readonly subscriptions = new Set<{ readonly uri: string; readonly events: SubscriptionEvents }>()
+  /** Of every subscription; null = they stand. */
+  refusal: Outcome | null = null
   readonly #ready: ScriptedCall[] = []
   readonly #waiting: ((call: ScriptedCall) => void)[] = []
 
@@ -115,6 +127,21 @@ export class ScriptedCore implements GatewayCore {
   onListChanged(_scope: unknown, listener: (kind: Kind) => void): () => void {
     this.listeners.add(listener)
     return () => this.listeners.delete(listener)
+  }
+
+  subscribe(_scope: unknown, uri: string, events: SubscriptionEvents): Subscription {
+    const { refusal } = this
+    queueMicrotask(() => events.settled(refusal))
+    if (refusal) return { end: () => undefined }
+    const one = { uri, events }
+    this.subscriptions.add(one)
+    return { end: () => this.subscriptions.delete(one) }
+  }
+
+  /** Tells every subscriber of that URI. */
+  update(uri: string, params: unknown = { uri }): void {
+    for (const one of [...this.subscriptions])
+      if (one.uri === uri) one.events.updated(Buffer.from(JSON.stringify(params)))
   }
 
   /** The next call that reaches the core. */

@@ -1,5 +1,5 @@
 import { PassThrough } from 'node:stream'
-import { describe, expect, test } from 'vitest'
+import { describe, expect } from 'vitest'
 import { Bridge } from '../../src/cli/bridge.js'
 import { gatewayOnStdio } from '../kit/clients.js'
 import { type Fake, withFakes } from '../kit/fake-mcp.js'
@@ -7,6 +7,7 @@ import { startGateway, type TestGateway } from '../kit/gateway.js'
 import { closedPort } from '../kit/ports.js'
 import { openPipe, type RawPipe } from '../kit/raw-stdio.js'
 import { hello, modern, rpc } from '../kit/scripted-core.js'
+import { verifies } from '../kit/verifies.js'
 
 const HELD = {
   transport: 'http',
@@ -74,7 +75,7 @@ function expectUnknown(answers: Map<unknown, Record<string, unknown>>): void {
 
 describe('a bridge to a gateway', () => {
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
-    test(`that gets ${signal} lets calls end, refuses new ones, and exits 0`, () =>
+    verifies(['STOP-BRIDGE'], `that gets ${signal} lets calls end, refuses new ones, and exits 0`, () =>
       withCalls(async ({ pipe, fake }) => {
         pipe.signal(signal)
         const refused = await untilRefused(pipe)
@@ -84,53 +85,67 @@ describe('a bridge to a gateway', () => {
         for (const id of [7, 'm']) expect(answers.get(id)?.['result']).toMatchObject({ content: [] })
         expect([await pipe.next(), await pipe.exit]).toEqual([null, 0])
         expect(fake.records.runs('held')).toBe(2)
-      }))
+      }),
+    )
   }
 
-  test('whose client closes its end answers what it asked before', () =>
+  verifies(['STOP-BRIDGE'], 'whose client closes its end answers what it asked before', () =>
     withCalls(async ({ pipe, fake }) => {
       pipe.endInput()
       await fake.release('gate', 2)
       expect([...(await answersOf(pipe, 2)).keys()].sort()).toEqual([7, 'm'])
       expect([await pipe.next(), await pipe.exit]).toEqual([null, 0])
-    }))
+    }),
+  )
 
-  test('that gets a second signal answers whoever waits, and is gone within a second', () =>
-    withCalls(async ({ pipe }) => {
-      pipe.signal('SIGTERM')
-      await untilRefused(pipe)
-      const since = performance.now()
-      pipe.signal('SIGTERM')
-      expectUnknown(await answersOf(pipe, 2))
-      expect([await pipe.next(), await pipe.exit]).toEqual([null, 130])
-      expect(performance.now() - since).toBeLessThan(1_500)
-    }))
+  verifies(
+    ['STOP-BRIDGE'],
+    'that gets a second signal answers whoever waits, and is gone within a second',
+    () =>
+      withCalls(async ({ pipe }) => {
+        pipe.signal('SIGTERM')
+        await untilRefused(pipe)
+        const since = performance.now()
+        pipe.signal('SIGTERM')
+        expectUnknown(await answersOf(pipe, 2))
+        expect([await pipe.next(), await pipe.exit]).toEqual([null, 130])
+        expect(performance.now() - since).toBeLessThan(1_500)
+      }),
+  )
 
-  test('whose gateway dies says that the outcome is unknown', () =>
+  verifies(['STOP-BRIDGE'], 'whose gateway dies says that the outcome is unknown', () =>
     withCalls(async ({ pipe, gateway }) => {
       gateway.signal('SIGKILL')
       expectUnknown(await answersOf(pipe, 2))
-    }))
+    }),
+  )
 
-  test('whose session is gone ends with 69, so that its client begins anew', async () => {
-    const port = await closedPort()
-    await withCalls(async ({ pipe, gateway, fake }) => {
-      gateway.signal('SIGKILL')
-      await gateway.exit
-      await answersOf(pipe, 2)
-      const again = await startGateway({ mcpServers: { a: fake.entry } }, { args: ['--port', String(port)] })
-      try {
-        pipe.write(`${rpc('ping', {}, 8)}\n`)
-        expect((await answersOf(pipe, 1)).get(8)).toHaveProperty('error')
-        expect([await pipe.next(), await pipe.exit]).toEqual([null, 69])
-      } finally {
-        again.signal('SIGKILL')
-        await again.exit
-      }
-    }, port)
-  })
+  verifies(
+    ['STOP-BRIDGE'],
+    'whose session is gone ends with 69, so that its client begins anew',
+    async () => {
+      const port = await closedPort()
+      await withCalls(async ({ pipe, gateway, fake }) => {
+        gateway.signal('SIGKILL')
+        await gateway.exit
+        await answersOf(pipe, 2)
+        const again = await startGateway(
+          { mcpServers: { a: fake.entry } },
+          { args: ['--port', String(port)] },
+        )
+        try {
+          pipe.write(`${rpc('ping', {}, 8)}\n`)
+          expect((await answersOf(pipe, 1)).get(8)).toHaveProperty('error')
+          expect([await pipe.next(), await pipe.exit]).toEqual([null, 69])
+        } finally {
+          again.signal('SIGKILL')
+          await again.exit
+        }
+      }, port)
+    },
+  )
 
-  test('waits for calls as long as a gateway would and no longer', () =>
+  verifies(['STOP-BRIDGE'], 'waits for calls as long as a gateway would and no longer', () =>
     withFakes([HELD], async fake => {
       const gateway = await startGateway({ mcpServers: { a: fake.entry } })
       try {
@@ -152,5 +167,6 @@ describe('a bridge to a gateway', () => {
         gateway.signal('SIGKILL')
         await gateway.exit
       }
-    }))
+    }),
+  )
 })

@@ -1,10 +1,11 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect } from 'vitest'
 import { gatewayOnStdio } from '../kit/clients.js'
 import { type Fake, withFakes } from '../kit/fake-mcp.js'
 import { startGateway, writeConfig } from '../kit/gateway.js'
 import { rawStream } from '../kit/raw-http.js'
 import { openPipe } from '../kit/raw-stdio.js'
 import { hello, openSession, rpc } from '../kit/scripted-core.js'
+import { verifies } from '../kit/verifies.js'
 
 /** A server of the modern era asks by ending the round; then nothing of the call runs anywhere. */
 const ASKS = {
@@ -30,7 +31,7 @@ function expectGivenUp(answer: string | null): void {
 const ran = (fake: Fake) => fake.records.runs('quiz')
 
 describe('a call whose server waits for the client', () => {
-  test('is answered when the gateway stops, over HTTP', () =>
+  verifies(['STOP-ROUND'], 'is answered when the gateway stops, over HTTP', () =>
     withFakes([ASKS], async fake => {
       const gateway = await startGateway({ mcpServers: { a: fake.entry }, holdfast: HOLDFAST })
       try {
@@ -46,9 +47,10 @@ describe('a call whose server waits for the client', () => {
       } finally {
         gateway.signal('SIGKILL')
       }
-    }))
+    }),
+  )
 
-  test('is answered when the gateway stops, on stdio', () =>
+  verifies(['STOP-ROUND'], 'is answered when the gateway stops, on stdio', () =>
     withFakes([ASKS], async fake => {
       const file = writeConfig({ mcpServers: { a: fake.entry }, holdfast: HOLDFAST })
       const pipe = openPipe(await gatewayOnStdio({ config: file }))
@@ -62,5 +64,6 @@ describe('a call whose server waits for the client', () => {
       } finally {
         pipe.signal('SIGKILL')
       }
-    }))
+    }),
+  )
 })

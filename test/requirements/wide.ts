@@ -66,4 +66,36 @@ export const WIDE: readonly Requirement[] = [
     behaviour:
       'After a sleep of the machine and in another network, idle connections are not used again, nobody is condemned, and everybody serves.',
   },
+  {
+    id: 'F38',
+    source: 'the fault matrix',
+    behaviour:
+      'Credentials that are refused in the middle of a hundred calls: each is told so, none is sent twice, the server is left alone until a person acts.',
+    transports: ['http', 'sse'],
+  },
+  {
+    id: 'STOP-ROUND',
+    source: 'promise P8: a stop answers everybody',
+    behaviour: 'A call that waits for its client between two rounds is answered when the gateway stops.',
+    transports: ['stdio', 'http'],
+  },
+  {
+    id: 'STOP-BRIDGE',
+    source: 'promise P8: a stop answers everybody',
+    behaviour: 'The bridge to a running gateway lets calls end, or answers them, before it ends itself.',
+    transports: ['stdio'],
+  },
+  {
+    id: 'STOP-COMMAND',
+    source: 'promise P10: nothing is left behind',
+    behaviour:
+      'A command that is interrupted ends its servers first, stubborn ones too; a second signal kills them.',
+    transports: ['stdio'],
+  },
+  {
+    id: 'DEATH-ONCE',
+    source: 'promises P3 and P4: death of a server',
+    behaviour: 'The death of a server with calls under way is one failure, and opens no breaker.',
+    transports: ['stdio', 'sse'],
+  },
 ]

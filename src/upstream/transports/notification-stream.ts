@@ -1,7 +1,7 @@
 import { type Bytes, LIMITS } from '../../model/index.js'
 import type { Host, HttpExchange, HttpHandler, HttpPool, Timer } from '../../runtime/ports.js'
 import { SseParser } from '../../wire/index.js'
-import { ALL_LISTS_CHANGED, PROMPT_MS } from '../missed-changes.js'
+import { MISSED_CHANGES, PROMPT_MS } from '../missed-changes.js'
 import { retryAfterMs } from '../retry-after.js'
 import type { TransportFault } from '../transport.js'
 import { collectBody } from './collect-body.js'
@@ -83,7 +83,7 @@ export class NotificationStream {
     this.#wasOpen = true
     const isPrompt = this.#tries === 1 && this.host.clock.now() - askedAt <= PROMPT_MS
     if (isPrompt || this.#lastEventId !== '') return
-    for (const message of ALL_LISTS_CHANGED) this.source.message(message)
+    for (const message of MISSED_CHANGES) this.source.message(message)
   }
 
   close(): void {
