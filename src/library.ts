@@ -87,6 +87,12 @@ export interface UpstreamHandle {
   disable(): Promise<UpstreamStatus>
   /** Fetches its lists again. */
   refresh(): Promise<UpstreamStatus>
+  /**
+   * Takes its tools and prompts as they are described now, those that are held too.
+   * @param names public or own names. Default: everything that waits for it
+   * @throws GatewayError INVALID_PARAMS for a name that it does not offer
+   */
+  approve(names?: readonly string[]): Promise<UpstreamStatus>
 }
 
 export interface Gateway extends AsyncDisposable {
@@ -226,20 +232,21 @@ class LibraryGateway implements Gateway {
       return found
     }
     status()
-    const act = async (action: keyof UpstreamActions) => {
+    const act = async (action: (actions: UpstreamActions) => Promise<void> | void) => {
       const actions = this.#start().actions(name)
       if (!actions) throw misconfigured(status())
-      await holdProcess(Promise.resolve(actions[action]()))
+      await holdProcess(Promise.resolve(action(actions)))
       return status()
     }
     return {
       status,
       test: ({ timeoutMs, retries, signal } = {}) =>
         holdProcess(this.#app.test(name, { timeoutMs, attempts: retries, signal })),
-      restart: () => act('restart'),
-      enable: () => act('enable'),
-      disable: () => act('disable'),
-      refresh: () => act('refresh'),
+      restart: () => act(actions => actions.restart()),
+      enable: () => act(actions => actions.enable()),
+      disable: () => act(actions => actions.disable()),
+      refresh: () => act(actions => actions.refresh()),
+      approve: names => act(actions => actions.approve(names)),
     }
   }
 

@@ -1,4 +1,5 @@
 import { CATALOG } from './requirements/catalog.js'
+import { CATALOG_DISK } from './requirements/catalog-disk.js'
 import { ISOLATION } from './requirements/isolation.js'
 import { LISTS as KEPT_LISTS } from './requirements/lists.js'
 import { SUPERVISION } from './requirements/supervision.js'
@@ -795,6 +796,7 @@ export const REQUIREMENTS: readonly Requirement[] = [
     behaviour:
       'A server that ignores a cancellation holds up neither the caller nor, after a grace, its place; eight that visibly go on end the process, silence does not.',
   },
+  ...CATALOG_DISK,
   ...KEPT_LISTS,
   // ---- H to L and Q: supervision ----
   ...SUPERVISION,

@@ -39,6 +39,9 @@ function facts(upstream: UpstreamStatus, now: number): readonly (readonly [strin
       ({ kind, name, by, reachableAs }) =>
         ['hidden', `${name} (${kind}) by ${by}${reachableAs ? `; call it as ${reachableAs}` : ''}`] as const,
     ),
+    ...catalog.changed.map(({ name, diff, at }) => ['changed', `${name}, ${ago(at)}: ${diff}`] as const),
+    ...row('held', catalog.held.map(({ name, because }) => `${name} (${because})`).join(', ')),
+    ...catalog.flagged.map(({ kind, name, detail }) => ['look at', `${name} (${kind}): ${detail}`] as const),
     ...row('breaker', breaker === 'closed' ? null : breaker.replaceAll('_', ' ')),
     ...row('pid', pid && String(pid)),
     ...row('instances', instancesIn(upstream)),

@@ -51,6 +51,7 @@ export function buildSpec(
     supervision: supervisionFrom(options, holdfast, transport),
     cacheTtlMs: parseDuration(options.cacheTtl ?? holdfast.defaults?.cacheTtl) ?? DEFAULT_CACHE_TTL_MS,
     unavailable: options.unavailable ?? holdfast.defaults?.unavailable ?? 'keep',
+    pin: options.pin ?? holdfast.defaults?.pin ?? 'warn',
     tools: options.tools ?? {},
     resources: options.resources ?? {},
     prompts: options.prompts ?? {},

@@ -138,8 +138,8 @@ const ROWS: [what: string, reading: () => ConfigReading, key: string, words: Reg
   ],
   [
     'an option that is not there yet',
-    () => ours({ pin: 'warn' }),
-    'mcpServers.a.holdfast.pin',
+    () => ours({ exclusive: true }),
+    'mcpServers.a.holdfast.exclusive',
     /not supported by this version/,
   ],
   ['a bad era', () => ours({ era: 'old' }), 'mcpServers.a.holdfast.era', /"auto", "legacy", "modern"/],
@@ -309,6 +309,7 @@ const SERVER_OPTIONS: Record<
   wake: [true, spec => [spec.supervision.wake, spec.lazy, spec.supervision.idleStopMs], [true, true, 60_000]],
   cacheTtl: ['60s', spec => spec.cacheTtlMs, 60_000],
   unavailable: ['hide', spec => spec.unavailable, 'hide'],
+  pin: ['enforce', spec => spec.pin, 'enforce'],
   tools: [{ deny: ['x*'] }, spec => spec.tools, { deny: ['x*'] }],
   resources: [{ allow: ['y'] }, spec => spec.resources, { allow: ['y'] }],
   prompts: [{ allow: [] }, spec => spec.prompts, { allow: [] }],

@@ -45,6 +45,12 @@ const unavailable = z
   .enum(['keep', 'hide'])
   .optional()
   .describe('Whether a server that is down stays listed with what it last offered. Default keep.')
+const pin = z
+  .enum(['off', 'warn', 'enforce'])
+  .optional()
+  .describe(
+    'When a tool or prompt is not described as it was: off = nothing, warn = say so, enforce = hold it until approved. Default warn.',
+  )
 const lazy = z.boolean().optional().describe('Start at first use instead of at boot. Default false.')
 
 const isolation = z
@@ -126,6 +132,7 @@ export const serverOptions = z.strictObject({
     ),
   cacheTtl,
   unavailable,
+  pin,
   tools: filter.optional(),
   resources: filter.optional(),
   prompts: filter.optional(),
@@ -172,7 +179,7 @@ export const holdfastSchema = z.strictObject({
     .describe('Further values of the Origin header that are accepted.'),
   shutdownTimeout: duration.optional().describe('Most time that a stop may take. Default 30s.'),
   defaults: z
-    .strictObject({ ...timeouts, ...supervision, cacheTtl, unavailable, lazy, isolation })
+    .strictObject({ ...timeouts, ...supervision, cacheTtl, unavailable, pin, lazy, isolation })
     .optional()
     .describe('Used for every server that does not say otherwise.'),
 })
@@ -182,7 +189,7 @@ export type ServerOptions = z.infer<typeof serverOptions>
 export type HoldfastOptions = z.infer<typeof holdfastSchema>
 
 /** Options that the design names and that this version does not have: accepting one would be a lie. */
-export const NOT_YET: ReadonlySet<string> = new Set(['exclusive', 'pin', 'profiles', 'rename', 'describe'])
+export const NOT_YET: ReadonlySet<string> = new Set(['exclusive', 'profiles', 'rename', 'describe'])
 
 export const SERVER_KEYS: readonly string[] = Object.keys(serverSchema.shape)
 

@@ -70,6 +70,10 @@ async function withControl(body: (served: Served) => Promise<void>): Promise<voi
             enable: () => void done.push('enable'),
             disable: act('disable'),
             refresh: act('refresh'),
+            approve: names => {
+              if (names?.includes('nothing')) throw new GatewayError('INVALID_PARAMS', 'files offers no tool')
+              done.push(['approve', ...(names ?? [])].join(' '))
+            },
           }
         : null,
     test: async (_name, { timeoutMs, attempts, signal }) => {
@@ -109,7 +113,7 @@ async function withControl(body: (served: Served) => Promise<void>): Promise<voi
 }
 
 describe('acting on a server', () => {
-  test.each(['restart', 'enable', 'disable', 'refresh'])(
+  test.each(['restart', 'enable', 'disable', 'refresh', 'approve'])(
     '%s is done and answered with how it stands',
     async action => {
       await withControl(async ({ post, done }) => {

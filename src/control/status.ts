@@ -1,14 +1,15 @@
 import { isServing } from '../core/health/index.js'
 import {
   type BreakerState,
+  type CatalogFindings,
   type Health,
   type Isolation,
-  itemsIn,
   KINDS,
   type Kind,
   type LastError,
   type MergedCatalog,
   type UpstreamView,
+  usableIn,
 } from '../model/index.js'
 import type { Clock } from '../runtime/ports.js'
 
@@ -41,7 +42,7 @@ export interface UpstreamStatus {
     readonly reason: string | null
   } | null
   readonly catalog: {
-    readonly state: 'none' | 'live' | 'stale'
+    readonly state: 'none' | 'live' | 'stale' | 'held'
     readonly tools: number
     readonly resources: number
     readonly resourceTemplates: number
@@ -55,6 +56,18 @@ export interface UpstreamStatus {
       readonly by: string
       readonly reachableAs: string | null
     }[]
+    /** Tools and prompts that are not described as they were. */
+    readonly changed: readonly {
+      readonly kind: string
+      readonly name: string
+      readonly changed: readonly string[]
+      readonly diff: string
+      readonly at: string
+    }[]
+    /** Not listed and not called before a person approves them. */
+    readonly held: readonly { readonly kind: string; readonly name: string; readonly because: string }[]
+    /** Texts with characters that nobody sees, and names that look like others. */
+    readonly flagged: readonly { readonly kind: string; readonly name: string; readonly detail: string }[]
   }
   readonly pid: number | null
   readonly restarts: number
@@ -154,8 +167,12 @@ function describeCatalog(view: UpstreamView, merged: MergedCatalog): UpstreamSta
     const known = view.catalog[kind]
     return 'fetchedAt' in known ? [known.fetchedAt] : []
   })
+  const { changed, held, flagged } = view.findings ?? NO_FINDINGS
+  const isFetched = KINDS.some(kind => view.catalog[kind].state === 'live')
+  const isLive = view.state === 'idle' || (isServing(view) && isFetched)
+  const word = fetched.length === 0 ? 'none' : isLive ? 'live' : 'stale'
   return {
-    state: fetched.length === 0 ? 'none' : isServing(view) || view.state === 'idle' ? 'live' : 'stale',
+    state: held.length > 0 ? 'held' : word,
     tools: count(view, 'tools'),
     resources: count(view, 'resources'),
     resourceTemplates: count(view, 'resourceTemplates'),
@@ -165,11 +182,23 @@ function describeCatalog(view: UpstreamView, merged: MergedCatalog): UpstreamSta
     shadowed: merged.shadowed
       .filter(entry => entry.upstream === view.name)
       .map(entry => ({ kind: entry.kind, name: entry.key, by: entry.by, reachableAs: entry.reachableAs })),
+    changed: changed.map(({ key, at, ...rest }) => ({ ...rest, name: key, at: iso(at) })),
+    held: held.map(({ kind, key, because }) => ({ kind, name: key, because })),
+    flagged: flagged.map(({ kind, key, detail }) => ({ kind, name: key, detail })),
   }
 }
 
+const NO_FINDINGS: CatalogFindings = { changed: [], held: [], flagged: [] }
+
+/** What waits for a person's yes, in words; empty when nothing does. */
+function waitsFor({ name, findings = NO_FINDINGS }: UpstreamView): string {
+  const { changed, held } = findings
+  if (held.length > 0) return `; ${held.length} held until approved (holdfast approve ${name})`
+  return changed.length > 0 ? `; ${changed.length} changed since approved (holdfast status ${name})` : ''
+}
+
 function count(view: UpstreamView, kind: Kind): number {
-  return itemsIn(view.catalog[kind]).length
+  return usableIn(view.catalog[kind]).length
 }
 
 function failedKinds(view: UpstreamView): Record<string, string> {
@@ -184,7 +213,8 @@ function failedKinds(view: UpstreamView): Record<string, string> {
 function actionOf(view: UpstreamView): Action {
   switch (view.state) {
     case 'ready':
-      return view.health === 'unhealthy' ? 'wait' : 'none'
+      if (view.health === 'unhealthy') return 'wait'
+      return waitsFor(view) === '' ? 'none' : 'approve'
     case 'auth_required':
       return 'sign_in'
     case 'misconfigured':
@@ -211,7 +241,7 @@ function summaryOf(view: UpstreamView, now: number): string {
   if (nextAttemptDue !== null) return `${view.name} is up and asked to be left alone${next}.`
   const counts = KINDS.map(kind => ({ kind, n: count(view, kind) })).filter(({ n }) => n > 0)
   const offers = counts.map(({ kind, n }) => `${n} ${words(kind, n)}`).join(', ')
-  return `${view.name} is up${offers ? ` with ${offers}` : ''}.`
+  return `${view.name} is up${offers ? ` with ${offers}` : ''}${waitsFor(view)}.`
 }
 
 const SINGULAR: Readonly<Record<Kind, string>> = {

@@ -30,6 +30,12 @@ export const LIMITS = {
   /** Bytes of one resource that is kept for as long as its server says, and of all of one server. */
   keptReadBytes: 1024 * 1024,
   keptReadsBytes: 16 * 1024 * 1024,
+  /** Bytes of one file of what a server offered, or of its pins. */
+  archiveBytes: 64 * 1024 * 1024,
+  /** Milliseconds between a change of what is kept on disk and its writing. */
+  archiveDelayMs: 2_000,
+  /** Pins of one kind at one upstream that are kept of what it offers no more. */
+  removedPins: 2_000,
   /** Milliseconds that a list waits for a server whose lists are not cached. */
   uncachedListMs: 2_000,
   /** Components in one page of our own lists. */

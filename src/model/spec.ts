@@ -18,10 +18,14 @@ export interface UpstreamSpec {
   /** Milliseconds for which its lists are served without asking again; 0 = each list asks. */
   readonly cacheTtlMs: number
   readonly unavailable: 'keep' | 'hide'
+  /** What happens when a definition is not as it was: nothing, it is told, or it is held until approved. */
+  readonly pin: PinMode
   readonly tools: ComponentFilter
   readonly resources: ComponentFilter
   readonly prompts: ComponentFilter
 }
+
+export type PinMode = 'off' | 'warn' | 'enforce'
 
 export interface StdioSpec {
   readonly kind: 'stdio'

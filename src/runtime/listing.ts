@@ -98,7 +98,10 @@ export class Listing {
     return catalog !== undefined && KINDS.every(kind => catalog[kind].state === 'unknown')
   }
 
-  /** Only the very first start of an upstream is worth a short wait: a client that comes at once sees the whole. */
+  /**
+   * Only the very first start of an upstream is worth a short wait: a client that comes at once sees the whole. One of
+   * which the lists are known from earlier is not.
+   */
   async #firstStarts(scope: Scope): Promise<void> {
     for (;;) {
       const left = this.#worthWaitingUntil(scope) - this.room.clock.now()
@@ -110,9 +113,9 @@ export class Listing {
   #worthWaitingUntil(scope: Scope): number {
     const { store, firstListUntil } = this.room
     let until = -Infinity
-    for (const { name, settled } of store.current.upstreams.values()) {
-      if (settled || !inScope(scope, name)) continue
-      until = Math.max(until, this.room.firstListOf?.(name) ?? firstListUntil)
+    for (const view of store.current.upstreams.values()) {
+      if (view.settled || !inScope(scope, view.name) || isRecalled(view)) continue
+      until = Math.max(until, this.room.firstListOf?.(view.name) ?? firstListUntil)
     }
     return until
   }
@@ -174,6 +177,11 @@ function scopeOf(views: readonly UpstreamView[], kind: Kind): 'public' | 'privat
 
 function inScope(scope: Scope, name: string): boolean {
   return scope.kind === 'all' || scope.name === name
+}
+
+/** Until its first lists, what it offers is known from the last run of a gateway. */
+function isRecalled({ catalog }: UpstreamView): boolean {
+  return KINDS.some(kind => catalog[kind].state === 'stale')
 }
 
 /** The part of the catalog that a scope sees. */

@@ -16,6 +16,7 @@ import type {
   Phase,
   Scope,
   Snapshot,
+  UpstreamCatalog,
   UpstreamSpec,
 } from '../model/index.js'
 
@@ -167,8 +168,51 @@ export interface Host {
   readonly dialer: Dialer
   /** Ends the children that gateways which crashed have left behind. Never rejects; the work is done once. */
   endLeftovers?(): Promise<void>
-  /** At the very end: resolves when what is remembered of children is as it is. */
+  /** At the very end: resolves when what is remembered of children and lists is as it is. */
   settle?(): Promise<void>
+  /** What outlives the gateway; absent = nothing does. */
+  readonly memory?: Memory
+}
+
+/** What one server was known to offer. */
+export interface SavedCatalog {
+  readonly catalog: UpstreamCatalog
+  /** Wall-clock ms at which it was last known to be so. */
+  readonly knownAt: number
+}
+
+/** A definition that a person, or the first sight of its server, has approved. */
+export interface SavedPin {
+  readonly kind: Kind
+  readonly key: string
+  /** The raw JSON object. */
+  readonly bytes: Bytes
+  /** Digest of a later definition that differs and was told of; null when there is none. */
+  readonly told: { readonly hash: string; readonly at: number } | null
+}
+
+export interface SavedPins {
+  /** Kinds of which the server has been seen: what comes later is new. */
+  readonly kinds: readonly Kind[]
+  readonly pins: readonly SavedPin[]
+}
+
+export interface Archive<Content> {
+  /**
+   * Null = nothing is kept; `lost` = it was, and cannot be trusted any more (that has been said in the log).
+   * @param upstream for whoever reads the log
+   */
+  load(id: string, upstream: string): Content | 'lost' | null
+  /** Beside the gateway's work, some time later; the last content counts. Never throws. */
+  save(id: string, content: Content): void
+}
+
+/** What outlives the gateway, by identities that tell nothing. */
+export interface Memory {
+  readonly catalogs: Archive<SavedCatalog>
+  readonly pins: Archive<SavedPins>
+  /** One-way, and the same in every gateway: SHA-256 in hex. */
+  digest(text: string): string
 }
 
 // ---- towards servers -------------------------------------------------------------------------------------
@@ -258,6 +302,12 @@ export interface UpstreamActions {
   disable(): Promise<void>
   /** Fetches its lists again; resolves when all were answered or failed. */
   refresh(): Promise<void>
+  /**
+   * Takes its tools and prompts as they are described now.
+   * @param names public or own names; none = everything that waits for it
+   * @throws GatewayError INVALID_PARAMS for a name that it does not offer
+   */
+  approve(names?: readonly string[]): void
 }
 
 // ---- towards clients -------------------------------------------------------------------------------------

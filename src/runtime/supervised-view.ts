@@ -1,6 +1,13 @@
 import { type Breaker, verdictOf } from '../core/health/index.js'
 import type { Fault, Supervised } from '../core/supervise/index.js'
-import type { GatewayError, LastError, UpstreamCatalog, UpstreamSpec, UpstreamView } from '../model/index.js'
+import type {
+  CatalogFindings,
+  GatewayError,
+  LastError,
+  UpstreamCatalog,
+  UpstreamSpec,
+  UpstreamView,
+} from '../model/index.js'
 import { reasonOf } from './failures.js'
 import type { Connection } from './ports.js'
 
@@ -25,6 +32,7 @@ export interface ViewFacts {
   readonly wallAhead: number
   readonly settled: boolean
   readonly catalog: UpstreamCatalog
+  readonly findings: CatalogFindings | undefined
 }
 
 /** What everybody may know of one upstream. */
@@ -53,6 +61,7 @@ export function viewOf(facts: ViewFacts): UpstreamView {
     unavailable: spec.unavailable,
     isolation: spec.isolation,
     catalog,
+    ...(facts.findings ? { findings: facts.findings } : {}),
   }
   const health = verdictOf({ ...view, unwell: facts.unwell, slow: facts.slow })
   return { ...view, health }

@@ -17,7 +17,7 @@ import {
   type UpstreamView,
 } from '../model/index.js'
 import { Admission } from './admission.js'
-import { CatalogKeeper } from './catalog-keeper.js'
+import { type CatalogEvents, CatalogKeeper } from './catalog-keeper.js'
 import { hung, retire, stopping } from './endings.js'
 import { asGatewayError, reasonOf } from './failures.js'
 import { findingOf, HealthWatch } from './health-watch.js'
@@ -72,14 +72,15 @@ export class Supervisor implements UpstreamActions {
       unwell: error => this.#unwell(error),
       unauthorized: error => this.#lose(this.#life.machine.epoch, error),
     })
-    this.catalog = new CatalogKeeper(spec, host, {
+    const lists: CatalogEvents = {
       changed: () => this.#commit(),
       warning: message => events.warning(spec.name, message),
       refused: error => this.watch.heed(error),
       restMs: () => Math.max(0, this.watch.closedUntil - host.clock.now()),
       asleep: () => this.state === 'idle',
       readBytes: around.owner === undefined ? undefined : LIMITS.keptReadBytes,
-    })
+    }
+    this.catalog = new CatalogKeeper(spec, host, lists, around.owner === undefined)
     this.resources = new ResourceBook(spec.name, host.clock)
     this.#leases = new LeasePool(connector, host.clock, {
       violation: what => events.warning(spec.name, what),
@@ -178,6 +179,10 @@ export class Supervisor implements UpstreamActions {
 
   refresh(): Promise<void> {
     return this.catalog.refresh()
+  }
+
+  approve(names: readonly string[] = []): void {
+    this.catalog.approve(names)
   }
 
   /** Resolves when nothing of the upstream is left; rejects when something of it cannot be ended. */
@@ -380,6 +385,7 @@ export class Supervisor implements UpstreamActions {
       wallAhead: clock.wallTime() - clock.now(),
       settled: this.#settled,
       catalog: this.catalog?.current ?? EMPTY_CATALOG,
+      findings: this.catalog?.findings,
     })
   }
 

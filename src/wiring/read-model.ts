@@ -6,7 +6,7 @@ import {
   TransitionFeed,
   type UpstreamStatus,
 } from '../control/index.js'
-import { EMPTY_MERGED } from '../core/catalog/index.js'
+import { EMPTY_MERGED, type Lookalike, lookalikesIn } from '../core/catalog/index.js'
 import { LOCAL, type MergedCatalog, type UpstreamView } from '../model/index.js'
 import type { TransitionLog } from '../observe/index.js'
 import type { Runtime } from '../runtime/gateway.js'
@@ -20,7 +20,9 @@ export function watchTransitions(runtime: Runtime, host: Host, transitions: Tran
     transitions.observe(snapshot)
     pending ??= host.clock.after(1_000, () => {
       pending = null
-      transitions.shadowed(runtime.snapshot.catalog.shadowed)
+      const { catalog } = runtime.snapshot
+      transitions.shadowed(catalog.shadowed)
+      transitions.lookalikes(namesAlike(runtime, catalog))
     })
   })
   return () => {
@@ -48,7 +50,19 @@ export function describe(
   view: UpstreamView,
   catalog: MergedCatalog,
 ): UpstreamStatus {
-  return describeUpstream(view, catalog, loadOf(runtime, view.name), host.clock)
+  const status = describeUpstream(view, catalog, loadOf(runtime, view.name), host.clock)
+  const alike = namesAlike(runtime, catalog).filter(({ upstream }) => upstream === view.name)
+  if (alike.length === 0) return status
+  const flagged = alike.map(({ kind, key, like, of }) => ({
+    kind,
+    name: key,
+    detail: `looks like ${like} of ${of}`,
+  }))
+  return { ...status, catalog: { ...status.catalog, flagged: [...status.catalog.flagged, ...flagged] } }
+}
+
+function namesAlike(runtime: Runtime, catalog: MergedCatalog): readonly Lookalike[] {
+  return lookalikesIn(catalog, name => runtime.snapshot.upstreams.get(name)?.prefix ?? '')
 }
 
 export function describeAll(runtime: Runtime, host: Host): GatewayStatus['upstreams'] {

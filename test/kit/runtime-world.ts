@@ -33,6 +33,7 @@ export const SPEC: UpstreamSpec = {
   },
   cacheTtlMs: 300_000,
   unavailable: 'keep',
+  pin: 'warn',
   tools: {},
   resources: {},
   prompts: {},

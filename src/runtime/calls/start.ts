@@ -1,12 +1,16 @@
+import { approvalCommand } from '../../core/catalog/index.js'
 import { couldHave, kindsOf, type Resolution, resolve, type Target } from '../../core/route/index.js'
 import {
   type Call,
   type CatalogEntry,
+  type Component,
   GatewayError,
+  type HeldBecause,
   isGatewayError,
   type KindCatalog,
   LIMITS,
   type Outcome,
+  type UpstreamSpec,
   type UpstreamView,
 } from '../../model/index.js'
 import { throttled, unavailable } from '../failures.js'
@@ -205,6 +209,8 @@ class CallInFlight implements RunningCall {
   #send(owner: Owner, done: (outcome: Outcome) => void): void {
     const supervisor = this.room.supervisor(owner.upstream)
     if (!supervisor) return this.#refuse(this.room.refusal?.(owner.upstream) ?? removed(owner.upstream))
+    const component = owner.entry?.component
+    if (component?.held) return this.#refuse(held(supervisor.spec, component, component.held))
     const { call, target } = this
     const { reads } = supervisor.catalog
     const prefix = this.#prefixOf(supervisor)
@@ -268,6 +274,17 @@ function removed(upstream: string): GatewayError {
   return new GatewayError('UPSTREAM_REMOVED', `${upstream} was removed from the configuration.`, {
     upstream,
     reason: 'removed from the configuration',
+  })
+}
+
+/** What a person has not approved is not called, whoever asks. */
+function held({ name, prefix }: UpstreamSpec, { kind, key }: Component, because: HeldBecause): GatewayError {
+  const what = `${kind === 'prompts' ? 'the prompt' : 'the tool'} ${key}`
+  const why = because === 'changed' ? 'is not described as it was' : 'came after the others were approved'
+  const reason = `${what} ${why}, and is held until a person approves it`
+  return new GatewayError('DENIED', `${name}: ${reason}: ${approvalCommand(name, prefix, key)}`, {
+    upstream: name,
+    reason,
   })
 }
 

@@ -76,6 +76,7 @@ export class Realms {
         await Promise.all(ends)
       },
       refresh: async () => void (await Promise.all(all().map(one => one.refresh()))),
+      approve: names => approveSome(all(), names),
     }
   }
 
@@ -124,4 +125,17 @@ export class Realms {
       this.#byPrincipal.delete(principal)
     }
   }
+}
+
+/** Not every instance offers the same. */
+function approveSome(instances: readonly Supervisor[], names: readonly string[] | undefined): void {
+  const refusals: unknown[] = []
+  for (const one of instances) {
+    try {
+      one.approve(names)
+    } catch (thrown) {
+      refusals.push(thrown)
+    }
+  }
+  if (refusals.length === instances.length) throw refusals[0]
 }
