@@ -34,7 +34,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     title: 'cancelled requests leave no tombstone',
     file: 'src/upstream/cancelled.ts',
-    find: 'this.#graves.set(id, { at: this.clock.now(), state })',
+    find: 'this.#graves.set(id, { at: this.clock.now(), cancelled, answered: false })',
     replace: 'this.#graves.delete(id)',
     breaks: 'F19',
   },
@@ -109,13 +109,6 @@ export const MUTATIONS: readonly Mutation[] = [
     breaks: 'F13',
   },
   {
-    title: 'what changed before a subscription stands is not asked for',
-    file: 'src/upstream/eras/open-modern.ts',
-    find: 'if (this.#tries > 1 || this.clock.now() - openedAt > PROMPT_MS) this.#tellMissed()',
-    replace: '',
-    breaks: 'P5-lists',
-  },
-  {
     title: 'a date of a server counts from the clock on our wall',
     file: 'src/upstream/retry-after.ts',
     find: "(dateIn(headers?.['date']?.trim() ?? '') ?? wallTime)",
@@ -123,16 +116,9 @@ export const MUTATIONS: readonly Mutation[] = [
     breaks: 'F37-date',
   },
   {
-    title: 'when the next try comes is written down as a time on the wall',
-    file: 'src/runtime/lifecycle.ts',
-    find: 'clock.wallTime() + this.#dueAt - clock.now()',
-    replace: '1_793_491_200_000 + this.#dueAt',
-    breaks: 'F57',
-  },
-  {
     title: 'lists wait for every server',
     file: 'src/runtime/listing.ts',
-    find: 'const left = this.room.firstListUntil - this.room.clock.now()',
+    find: 'const left = this.#worthWaitingUntil(scope) - this.room.clock.now()',
     replace: 'const left = 30_000',
     breaks: 'P3',
   },
