@@ -1,5 +1,6 @@
 import { CATALOG } from './requirements/catalog.js'
 import { CATALOG_DISK } from './requirements/catalog-disk.js'
+import { ISOLATION } from './requirements/isolation.js'
 import { LISTS as KEPT_LISTS } from './requirements/lists.js'
 import { SUPERVISION } from './requirements/supervision.js'
 import { UPSTREAM } from './requirements/upstream.js'
@@ -889,4 +890,5 @@ export const REQUIREMENTS: readonly Requirement[] = [
   },
   ...CATALOG,
   ...UPSTREAM,
+  ...ISOLATION,
 ]

@@ -46,6 +46,7 @@ export function buildSpec(
     enabled: options.enabled ?? (entry.enabled !== false && entry.disabled !== true),
     lazy: isLazy(options, holdfast),
     era: options.era ?? 'auto',
+    isolation: options.isolation ?? holdfast.defaults?.isolation ?? 'shared',
     timeouts: timeoutsFrom(options, holdfast, transport),
     supervision: supervisionFrom(options, holdfast, transport),
     cacheTtlMs: parseDuration(options.cacheTtl ?? holdfast.defaults?.cacheTtl) ?? DEFAULT_CACHE_TTL_MS,

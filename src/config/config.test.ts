@@ -289,6 +289,7 @@ const SERVER_OPTIONS: Record<
   enabled: [false, spec => spec.enabled, false],
   lazy: [true, spec => spec.lazy, true],
   era: ['legacy', spec => spec.era, 'legacy'],
+  isolation: ['session', spec => spec.isolation, 'session'],
   connectTimeout: ['1s', spec => spec.timeouts.connect, 1_000],
   startTimeout: ['2s', spec => spec.timeouts.start, 2_000],
   requestTimeout: ['3m', spec => spec.timeouts.request, 180_000],

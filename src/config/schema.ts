@@ -53,6 +53,13 @@ const pin = z
   )
 const lazy = z.boolean().optional().describe('Start at first use instead of at boot. Default false.')
 
+const isolation = z
+  .enum(['shared', 'principal', 'session'])
+  .optional()
+  .describe(
+    'Who shares its connection, lists and state: all clients, those of one identity, or one session alone. Default shared.',
+  )
+
 const CACHE_RULE = `${DURATION_RULE}; or 0`
 const cacheTtl = z
   .union([z.string().regex(DURATION_FORM, { error: CACHE_RULE }), z.number()], { error: CACHE_RULE })
@@ -106,6 +113,7 @@ export const serverOptions = z.strictObject({
     )
     .optional()
     .describe('Protocol era; auto finds out. Default auto.'),
+  isolation,
   ...timeouts,
   ...supervision,
   serial: z.boolean().optional().describe('true = one request at a time, as maxInFlight: 1. Default false.'),
@@ -171,7 +179,7 @@ export const holdfastSchema = z.strictObject({
     .describe('Further values of the Origin header that are accepted.'),
   shutdownTimeout: duration.optional().describe('Most time that a stop may take. Default 30s.'),
   defaults: z
-    .strictObject({ ...timeouts, ...supervision, cacheTtl, unavailable, pin, lazy })
+    .strictObject({ ...timeouts, ...supervision, cacheTtl, unavailable, pin, lazy, isolation })
     .optional()
     .describe('Used for every server that does not say otherwise.'),
 })
@@ -181,13 +189,7 @@ export type ServerOptions = z.infer<typeof serverOptions>
 export type HoldfastOptions = z.infer<typeof holdfastSchema>
 
 /** Options that the design names and that this version does not have: accepting one would be a lie. */
-export const NOT_YET: ReadonlySet<string> = new Set([
-  'isolation',
-  'exclusive',
-  'profiles',
-  'rename',
-  'describe',
-])
+export const NOT_YET: ReadonlySet<string> = new Set(['exclusive', 'profiles', 'rename', 'describe'])
 
 export const SERVER_KEYS: readonly string[] = Object.keys(serverSchema.shape)
 

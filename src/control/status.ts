@@ -3,6 +3,7 @@ import {
   type BreakerState,
   type CatalogFindings,
   type Health,
+  type Isolation,
   KINDS,
   type Kind,
   type LastError,
@@ -32,6 +33,14 @@ export interface UpstreamStatus {
   readonly lastError: { readonly kind: string; readonly message: string; readonly at: string } | null
   readonly nextAttemptAt: string | null
   readonly breaker: BreakerState
+  readonly isolation: Isolation
+  /** Where not all share it: how many single identities or sessions have one of their own, and how those do. */
+  readonly instances: {
+    readonly total: number
+    readonly unhealthy: number
+    /** Of the one that became unhealthy last. */
+    readonly reason: string | null
+  } | null
   readonly catalog: {
     readonly state: 'none' | 'live' | 'stale' | 'held'
     readonly tools: number
@@ -101,6 +110,7 @@ export interface Load {
   readonly queued: number
   /** Wall-clock ms. */
   readonly lastOkAt: number | null
+  readonly instances: UpstreamStatus['instances']
 }
 
 export function describeUpstream(
@@ -124,6 +134,8 @@ export function describeUpstream(
     lastError: describeError(view.lastError),
     nextAttemptAt: nextAttemptAt === null ? null : iso(nextAttemptAt),
     breaker: view.breaker,
+    isolation: view.isolation,
+    instances: describeInstances(load.instances),
     catalog: describeCatalog(view, catalog),
     pid: view.pid,
     restarts: view.restarts,
@@ -133,6 +145,11 @@ export function describeUpstream(
     lastOkAt: load.lastOkAt === null ? null : iso(load.lastOkAt),
     settled: view.settled,
   }
+}
+
+/** Nothing that belongs to one of them but the reason. */
+function describeInstances(figures: Load['instances']): UpstreamStatus['instances'] {
+  return figures && { total: figures.total, unhealthy: figures.unhealthy, reason: figures.reason }
 }
 
 /** Wall-clock ms: as the lists tell it, unless the wall clock was set, or stood still, since then. */

@@ -1,4 +1,4 @@
-import { type Bytes, GatewayError, LIMITS, type Outcome, type Scope } from '../model/index.js'
+import { type Bytes, type Caller, GatewayError, LIMITS, type Outcome, type Scope } from '../model/index.js'
 import type { GatewayCore, Subscription } from '../runtime/ports.js'
 
 interface Held {
@@ -14,6 +14,7 @@ export class Followed {
   constructor(
     private readonly core: Pick<GatewayCore, 'subscribe'>,
     private readonly scope: Scope,
+    private readonly caller: Caller,
     /** @param params raw, of `notifications/resources/updated` */
     private readonly tell: (uri: string, params: Bytes) => void,
   ) {}
@@ -28,7 +29,7 @@ export class Followed {
     const refusal = held ? null : this.#refuse(uri)
     if (held || refusal) return queueMicrotask(() => settled(refusal))
     const fresh: Held = {
-      subscription: this.core.subscribe(this.scope, uri, {
+      subscription: this.core.subscribe(this.scope, uri, this.caller, {
         settled: outcome => this.#settle(uri, fresh, outcome),
         updated: params => this.tell(uri, params),
       }),

@@ -2,6 +2,7 @@ import {
   type Bytes,
   type Call,
   type CallContext,
+  type Caller,
   EMPTY_OBJECT,
   type GatewayError,
   type Kind,
@@ -45,7 +46,7 @@ export function beginSession(
   envelope: Envelope,
   scope: Scope,
   id: string,
-  principal: string,
+  caller: Caller,
 ): { readonly session: LegacySession; readonly answer: Bytes } {
   const { params, bytes } = envelope
   const text = (key: string) => {
@@ -61,13 +62,13 @@ export function beginSession(
   const session = new LegacySession(
     id,
     scope,
-    principal,
+    caller,
     version,
     object('capabilities') ?? EMPTY_OBJECT,
     object('clientInfo'),
     clock,
   )
-  const { serverInfo, capabilities, instructions } = core.offer(scope)
+  const { serverInfo, capabilities, instructions } = core.offer(scope, caller)
   const result = {
     protocolVersion: version,
     capabilities,
@@ -88,7 +89,7 @@ export class LegacyServer {
   take(session: LegacySession, envelope: Envelope): void {
     if (envelope.kind === 'result' || envelope.kind === 'error') return session.answered(envelope)
     if (envelope.method === 'notifications/initialized') {
-      session.watch(listener => this.core.onListChanged(session.scope, listener))
+      session.watch(listener => this.core.onListChanged(session.scope, listener, session.caller))
     } else if (envelope.method === 'notifications/cancelled') this.#cancel(session, envelope)
   }
 
@@ -190,7 +191,7 @@ export class LegacyServer {
   }
 
   async #page(kind: Kind, session: LegacySession, envelope: Envelope): Promise<Bytes> {
-    const page = await this.core.list(kind, session.scope, cursorOf(envelope))
+    const page = await this.core.list(kind, session.scope, cursorOf(envelope), session.caller)
     return encodeList(kind, page, {}, '', kind === 'tools' ? legacyTool : undefined)
   }
 
@@ -203,7 +204,7 @@ export class LegacyServer {
   ): void {
     const { id } = envelope
     if (id === null) return
-    const notes = new CallNotes(this.pace, this.core, session.scope, envelope, sink)
+    const notes = new CallNotes(this.pace, this.core, session.scope, session.caller, envelope, sink)
     const call: Call = {
       method: envelope.method ?? '',
       params: envelope.params,
@@ -239,7 +240,7 @@ function contextFor(
   const found = meta && member(meta, 'progressToken')
   const token = found ? Buffer.from(slice(bytes, found)) : undefined
   return {
-    principal: session.principal,
+    ...session.caller,
     scope: session.scope,
     era: 'legacy',
     capabilities: session.capabilities,

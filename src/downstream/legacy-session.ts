@@ -1,6 +1,6 @@
 import type { Use } from '../core/session/index.js'
 import { SmallTable } from '../core/tables/index.js'
-import type { Ask, Bytes, Kind, Outcome, Reply, Scope } from '../model/index.js'
+import type { Ask, Bytes, Caller, Kind, Outcome, Reply, Scope } from '../model/index.js'
 import type { Clock, GatewayCore, RunningCall } from '../runtime/ports.js'
 import {
   type Envelope,
@@ -64,7 +64,7 @@ export class LegacySession {
   constructor(
     readonly id: string,
     readonly scope: Scope,
-    readonly principal: string,
+    readonly caller: Caller,
     readonly version: string,
     readonly capabilities: Bytes,
     readonly clientInfo: Bytes | undefined,
@@ -87,7 +87,9 @@ export class LegacySession {
 
   /** From now on, or no more, changes of that resource are told. @param settled as in `Followed.add` */
   follow(core: GatewayCore, uri: string, settled: (refusal: Outcome | null) => void): void {
-    this.#followed ??= new Followed(core, this.scope, (about, params) => this.#tellUpdate(about, params))
+    this.#followed ??= new Followed(core, this.scope, this.caller, (about, params) =>
+      this.#tellUpdate(about, params),
+    )
     this.#followed.add(uri, settled)
   }
 

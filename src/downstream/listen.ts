@@ -1,4 +1,4 @@
-import { type Bytes, GatewayError, LIMITS, type Scope } from '../model/index.js'
+import { type Bytes, type Caller, GatewayError, type Kind, LIMITS, type Scope } from '../model/index.js'
 import type { Clock, GatewayCore, RunningCall } from '../runtime/ports.js'
 import {
   type Envelope,
@@ -28,6 +28,7 @@ export interface ListenRequest {
   /** Raw. */
   readonly id: Bytes
   readonly scope: Scope
+  readonly caller: Caller
   readonly sink: AnswerSink
   readonly info: ServerInfo
   answer(final: Final): void
@@ -86,17 +87,18 @@ export class Listening implements RunningCall {
     private readonly request: ListenRequest,
     private readonly filter: Filter,
   ) {
-    const { id, scope } = request
+    const { id, scope, caller } = request
     this.#tag = { [SUBSCRIPTION_ID]: parseAt(id, { start: 0, end: id.length }) }
     const tagged = json({ _meta: this.#tag })
     this.#changes = new ChangeTeller(clock, list =>
       this.#tell(notificationMessage(`notifications/${list}/list_changed`, tagged), `${list} ${tagged}`),
     )
-    this.#followed = new Followed(core, scope, (_uri, params) => this.#updated(params))
-    this.#unwatch = core.onListChanged(scope, kind => {
+    this.#followed = new Followed(core, scope, caller, (_uri, params) => this.#updated(params))
+    const heard = (kind: Kind) => {
       const list = kind === 'resourceTemplates' ? 'resources' : kind
       if (filter.lists[`${list}ListChanged`]) this.#changes.note(kind)
-    })
+    }
+    this.#unwatch = core.onListChanged(scope, heard, caller)
   }
 
   start(): void {

@@ -2,6 +2,7 @@ import {
   type Bytes,
   type Call,
   type CallContext,
+  type Caller,
   EMPTY_OBJECT,
   KINDS,
   type Kind,
@@ -59,7 +60,7 @@ export interface ModernRequest {
   /** Null on transports without headers. */
   readonly headers: InboundHeaders | null
   readonly scope: Scope
-  readonly principal: string
+  readonly caller: Caller
   readonly sink: AnswerSink
 }
 
@@ -88,13 +89,13 @@ export class ModernServer {
     }
     const method = envelope.method ?? ''
     if (this.core.draining) {
-      answer(encodeModernFailure(method, stopping(), this.#info(request.scope)))
+      answer(encodeModernFailure(method, stopping(), this.#info(request)))
       return null
     }
     const kind = listedKind(method)
     if (kind) return this.#list(kind, request, answer)
     if (method === 'server/discover') {
-      answer({ result: this.#discover(request.scope) })
+      answer({ result: this.#discover(request) })
       return null
     }
     if (method === 'subscriptions/listen') return this.#listen(request, id, answer)
@@ -106,12 +107,12 @@ export class ModernServer {
     for (const listening of [...this.#listens]) listening.end()
   }
 
-  #info(scope: Scope) {
-    return this.core.offer(scope).serverInfo
+  #info({ scope, caller }: ModernRequest) {
+    return this.core.offer(scope, caller).serverInfo
   }
 
   /** In the order of the specification: version, envelope, headers, method. */
-  #refuse({ envelope, claim, headers, scope }: ModernRequest): Final | null {
+  #refuse({ envelope, claim, headers, scope, caller }: ModernRequest): Final | null {
     const versionFault = headers && headers.version !== undefined && headers.version !== claim.version
     if (headers && (headers.version === undefined || versionFault)) {
       const got = headers.version === undefined ? 'is missing' : `says ${JSON.stringify(headers.version)}`
@@ -126,21 +127,22 @@ export class ModernServer {
     }
     const incomplete = envelopeFault(envelope)
     if (incomplete) return { error: rpcError(-32602, incomplete), status: 400 }
-    const fault = headers && checkHeaders(headers, envelope, name => this.core.headerParams(scope, name))
+    const fault =
+      headers && checkHeaders(headers, envelope, name => this.core.headerParams(scope, name, caller))
     if (fault) return mismatch(fault)
     const method = envelope.method ?? ''
     const known = METHODS.has(method) || (scope.kind === 'server' && !GONE.has(method))
     return known ? null : { error: rpcError(-32601, `Method not found: ${method}`), status: 404 }
   }
 
-  #list(kind: Kind, { envelope, scope }: ModernRequest, answer: (final: Final) => void): RunningCall {
+  #list(kind: Kind, request: ModernRequest, answer: (final: Final) => void): RunningCall {
     let cancelled = false
     const finish = (final: Final) => {
       if (!cancelled) answer(final)
     }
-    void this.#page(kind, envelope, scope).then(
+    void this.#page(kind, request).then(
       result => finish({ result }),
-      thrown => finish(encodeModernFailure(LIST_METHOD[kind], asError(thrown), this.#info(scope))),
+      thrown => finish(encodeModernFailure(LIST_METHOD[kind], asError(thrown), this.#info(request))),
     )
     return {
       cancel: () => {
@@ -149,15 +151,16 @@ export class ModernServer {
     }
   }
 
-  async #page(kind: Kind, envelope: Envelope, scope: Scope): Promise<Bytes> {
-    const page = await this.core.list(kind, scope, cursorOf(envelope))
+  async #page(kind: Kind, request: ModernRequest): Promise<Bytes> {
+    const { envelope, scope, caller } = request
+    const page = await this.core.list(kind, scope, cursorOf(envelope), caller)
     const members = `,"resultType":"complete","ttlMs":${page.ttlMs},"cacheScope":"${page.cacheScope}"`
     const change = kind === 'tools' ? modernTool : undefined
-    return encodeList(kind, page, modernMeta(this.#info(scope)), members, change)
+    return encodeList(kind, page, modernMeta(this.#info(request)), members, change)
   }
 
-  #discover(scope: Scope): Bytes {
-    const { serverInfo, capabilities, instructions } = this.core.offer(scope)
+  #discover({ scope, caller }: ModernRequest): Bytes {
+    const { serverInfo, capabilities, instructions } = this.core.offer(scope, caller)
     return json({
       resultType: 'complete',
       supportedVersions: SUPPORTED_VERSIONS,
@@ -170,12 +173,12 @@ export class ModernServer {
   }
 
   #call(request: ModernRequest, answer: (final: Final) => void): RunningCall {
-    const { envelope, scope, sink } = request
+    const { envelope, scope, caller, sink } = request
     const method = envelope.method ?? ''
-    const notes = new CallNotes(this.pace, this.core, scope, envelope, sink)
+    const notes = new CallNotes(this.pace, this.core, scope, caller, envelope, sink)
     const call: Call = { method, params: envelope.params, context: contextFor(request, notes) }
     const running = this.core.call(call, outcome => {
-      const final = encodeModern(call, outcome, this.#info(scope))
+      const final = encodeModern(call, outcome, this.#info(request))
       if (!final) return
       notes.flush()
       answer(final)
@@ -189,8 +192,8 @@ export class ModernServer {
   }
 
   #listen(request: ModernRequest, id: Bytes, answer: (final: Final) => void): RunningCall | null {
-    const { envelope, scope, sink } = request
-    const info = this.#info(scope)
+    const { envelope, scope, caller, sink } = request
+    const info = this.#info(request)
     let filter: Filter
     try {
       filter = filterOf(envelope)
@@ -199,7 +202,7 @@ export class ModernServer {
       return null
     }
     const left = () => this.#listens.delete(listening)
-    const listen = { envelope, id, scope, sink, info, answer, left }
+    const listen = { envelope, id, scope, caller, sink, info, answer, left }
     const listening = new Listening(this.core, this.pace.clock, listen, filter)
     this.#listens.add(listening)
     listening.start()
@@ -223,7 +226,7 @@ function mismatch(message: string): Final {
   return { error: rpcError(-32020, message), status: 400 }
 }
 
-function contextFor({ envelope, scope, principal }: ModernRequest, notes: CallNotes): CallContext {
+function contextFor({ envelope, scope, caller }: ModernRequest, notes: CallNotes): CallContext {
   const { meta, bytes } = envelope
   const raw = (key: string): Bytes | undefined => {
     const found = meta && member(meta, key)
@@ -234,7 +237,7 @@ function contextFor({ envelope, scope, principal }: ModernRequest, notes: CallNo
   const levelMember = meta && member(meta, `${KEY}logLevel`)
   const logLevel = levelMember ? stringAt(bytes, levelMember) : undefined
   return {
-    principal,
+    ...caller,
     scope,
     era: 'modern',
     capabilities: raw(`${KEY}clientCapabilities`) ?? EMPTY_OBJECT,

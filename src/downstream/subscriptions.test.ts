@@ -163,8 +163,11 @@ describe('a stateless stream', () => {
     await withFace(async ({ url, core }) => {
       const settle: (() => void)[] = []
       const subscribe = core.subscribe.bind(core)
-      core.subscribe = (scope, uri, events) =>
-        subscribe(scope, uri, { ...events, settled: refusal => settle.push(() => events.settled(refusal)) })
+      core.subscribe = (scope, uri, caller, events) =>
+        subscribe(scope, uri, caller, {
+          ...events,
+          settled: refusal => settle.push(() => events.settled(refusal)),
+        })
       const opening = rawStream(url, listenFor({ resourceSubscriptions: ['a://x', 'a://y'] }))
       await expect.poll(() => settle.length).toBe(2)
       settle[0]?.()

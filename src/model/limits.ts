@@ -139,6 +139,13 @@ export const LIMITS = {
   retryAfterMaxMs: 5 * 60_000,
   /** Milliseconds that a list waits for upstreams which are in their very first start. */
   firstListMs: 600,
+  /** Instances of servers that are not shared, of all identities and sessions together; and of them, programs. */
+  instances: 256,
+  instanceChildren: 48,
+  /** Milliseconds that a list waits for instances which are in their very first start. */
+  instanceListMs: 2_000,
+  /** Milliseconds that may pass until an embedding program has said who a client is. */
+  identifyMs: 10_000,
   /** Milliseconds that a call of an unknown name waits for upstreams whose catalog is unknown. */
   resolveMs: 5_000,
   /** Child processes at a time, in all. */

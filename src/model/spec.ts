@@ -1,3 +1,6 @@
+/** Who shares a connection to a server: everybody, everybody of one identity, or nobody beyond one client session. */
+export type Isolation = 'shared' | 'principal' | 'session'
+
 /** One configured server after parsing, expansion and defaults: effective values only. All times in ms. */
 export interface UpstreamSpec {
   readonly name: string
@@ -9,6 +12,7 @@ export interface UpstreamSpec {
   readonly lazy: boolean
   /** `auto` probes; `legacy` and `modern` skip the probe; a date pins one protocol version. */
   readonly era: string
+  readonly isolation: Isolation
   readonly timeouts: Timeouts
   readonly supervision: Supervision
   /** Milliseconds for which its lists are served without asking again; 0 = each list asks. */

@@ -1,4 +1,5 @@
 import type { Component, HeldBecause, Kind, UpstreamCatalog } from './component.js'
+import type { Isolation } from './spec.js'
 
 export type LifecycleState =
   | 'disabled'
@@ -77,6 +78,7 @@ export interface UpstreamView {
   /** True once its first start has ended, well or not, or when none is due: lists need not wait for it. */
   readonly settled: boolean
   readonly unavailable: 'keep' | 'hide'
+  readonly isolation: Isolation
   readonly catalog: UpstreamCatalog
   /** Absent = nothing. */
   readonly findings?: CatalogFindings

@@ -35,6 +35,8 @@ export interface CatalogEvents {
   restMs(): number
   /** Without a connection because nobody needs it, which is no outage. */
   asleep(): boolean
+  /** Bytes of resources that may be kept; default LIMITS.keptReadsBytes. */
+  readonly readBytes?: number | undefined
 }
 
 /** Keeps what one upstream offers, kind by kind: one that fails leaves the others. */
@@ -51,14 +53,14 @@ export class CatalogKeeper {
   readonly #pins: PinWatch
   readonly #memory: CatalogMemory | null
 
-  /** @param shared false = these lists are what one caller alone may see: they never reach the disk */
   constructor(
     private readonly spec: UpstreamSpec,
     private readonly host: Pick<Host, 'clock' | 'random' | 'memory'>,
     private readonly events: CatalogEvents,
-    shared = true,
   ) {
-    this.reads = new ReadCache(host.clock, spec.cacheTtlMs)
+    this.reads = new ReadCache(host.clock, spec.cacheTtlMs, events.readBytes)
+    // What one caller alone may see never reaches the disk.
+    const shared = spec.isolation === 'shared'
     const { clock } = host
     this.#pins = new PinWatch(spec, shared ? host : { clock }, message => events.warning(message))
     this.#memory = shared ? new CatalogMemory(spec, host) : null
@@ -86,6 +88,11 @@ export class CatalogKeeper {
   /** What a person should look at. */
   get findings(): CatalogFindings {
     return this.#pins.findings
+  }
+
+  /** It has a tool or prompt of that public or own name that can be approved. */
+  offers(name: string): boolean {
+    return this.#pins.offers(name)
   }
 
   /** @throws GatewayError INVALID_PARAMS for a name that is not offered */

@@ -16,24 +16,18 @@ interface Setting {
   readonly memory?: FakeMemory
   readonly clock?: VirtualClock
   readonly spec?: Partial<UpstreamSpec>
-  readonly shared?: boolean
 }
 
 /** A keeper of one run of a gateway; the memory outlives it. */
-function run({ memory = fakeMemory(), clock = virtualClock(), spec = {}, shared = true }: Setting = {}) {
+function run({ memory = fakeMemory(), clock = virtualClock(), spec = {} }: Setting = {}) {
   const host = { clock, random: { next: () => 0, token: () => '' }, memory }
-  const keeper = new CatalogKeeper(
-    { ...PATIENT, ...spec },
-    host,
-    {
-      changed: () => undefined,
-      warning: () => undefined,
-      refused: () => undefined,
-      restMs: () => 0,
-      asleep: () => false,
-    },
-    shared,
-  )
+  const keeper = new CatalogKeeper({ ...PATIENT, ...spec }, host, {
+    changed: () => undefined,
+    warning: () => undefined,
+    refused: () => undefined,
+    restMs: () => 0,
+    asleep: () => false,
+  })
   const connect = async (...names: string[]) => {
     const connection = {
       capabilities: { tools: {} },
@@ -103,14 +97,14 @@ describe('what a server offered', () => {
   })
 
   verifies(['E69'], 'never reaches the disk where it is what one caller alone may see', async () => {
-    const { connect, keeper, memory, clock } = run({ shared: false })
+    const { connect, keeper, memory, clock } = run({ spec: { isolation: 'principal' } })
     await connect('private')
     keeper.stop()
     expect([...memory.lists, ...memory.pinned]).toEqual([])
     expect(run({ memory, clock }).names()).toEqual([])
     const shared = run({ memory })
     await shared.connect('common')
-    expect(run({ memory, shared: false }).names()).toEqual([])
+    expect(run({ memory, spec: { isolation: 'session' } }).names()).toEqual([])
   })
 
   test('passes through the filters of now, not of then', async () => {

@@ -6,6 +6,7 @@ import type {
   Bytes,
   Call,
   CallContext,
+  Caller,
   Era,
   GatewayError,
   HeaderParam,
@@ -364,19 +365,22 @@ export interface Subscription {
 
 /** What a face may ask of the runtime. */
 export interface GatewayCore {
-  readonly snapshot: Snapshot
   readonly draining: boolean
-  offer(scope: Scope): Offer
+  /** What that caller sees; nobody else's instance of a server is in it. */
+  snapshotFor(caller: Caller): Snapshot
+  offer(scope: Scope, caller: Caller): Offer
   /** Null when no server of that name is configured. */
   knowsServer(name: string): boolean
   /** @throws GatewayError INVALID_PARAMS for a cursor that is not ours or has expired. */
-  list(kind: Kind, scope: Scope, cursor: string | null): Promise<ListPage>
+  list(kind: Kind, scope: Scope, cursor: string | null, caller: Caller): Promise<ListPage>
   /** `reply` is called exactly once, unless the call is cancelled. */
   call(call: Call, reply: (outcome: Outcome) => void): RunningCall
   /** Told after the merged content of a kind changed for that scope. Returns the way to stop it. */
-  onListChanged(scope: Scope, listener: (kind: Kind) => void): () => void
+  onListChanged(scope: Scope, listener: (kind: Kind) => void, caller: Caller): () => void
   /** Tells about changes of the resource under that public URI. */
-  subscribe(scope: Scope, uri: string, events: SubscriptionEvents): Subscription
+  subscribe(scope: Scope, uri: string, caller: Caller, events: SubscriptionEvents): Subscription
   /** `x-mcp-header` annotations of a tool under its public name; empty when unknown. */
-  headerParams(scope: Scope, toolName: string): readonly HeaderParam[]
+  headerParams(scope: Scope, toolName: string, caller: Caller): readonly HeaderParam[]
+  /** That session is over: whatever was there for it alone ends. */
+  endSession(session: object): void
 }

@@ -31,7 +31,7 @@ function room(...views: UpstreamView[]) {
     }),
   )
   const supervisor = (name: string) => servers.get(name)
-  const subscriptions = new Subscriptions({ host: { clock }, store, supervisor })
+  const subscriptions = new Subscriptions({ host: { clock }, store, supervisor }, { open: 0 })
   const asked: string[] = []
   /** Null = does not answer. */
   let answer: (uri: string) => Outcome | 'taken' | null = () => 'taken'
@@ -177,7 +177,7 @@ describe('a subscription', () => {
   test('is not more than so many of all clients together', async () => {
     const { store, supervisor } = room(SERVER)
     const clock = { now: () => 0, wallTime: () => 0, after: () => ({ cancel: () => undefined }) }
-    const subscriptions = new Subscriptions({ host: { clock }, store, supervisor })
+    const subscriptions = new Subscriptions({ host: { clock }, store, supervisor }, { open: 0 })
     const log: string[] = []
     const settled = (refusal: Outcome | null) =>
       log.push(refusal && 'error' in refusal ? refusal.error.code : 'stands')

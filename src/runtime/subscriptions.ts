@@ -18,31 +18,47 @@ export interface SubscriptionRoom {
   ): { readonly resources: ResourceBook; readonly connection: unknown; demand(): void } | undefined
 }
 
-/** The subscriptions of all clients: each finds the servers that own its URI and follows it there. */
+/** Subscriptions in all, for the bound on them. */
+export interface SubscriptionCount {
+  open: number
+}
+
+/** The subscriptions of clients: each finds the servers that own its URI and follows it there. */
 export class Subscriptions {
-  #open = 0
   /** Whose owner is not known yet. */
   readonly #ownerless = new Set<ResourceSubscription>()
   #looking: Timer | null = null
 
-  constructor(private readonly room: SubscriptionRoom) {
-    room.store.onCommit(() => {
+  readonly #leave: () => void
+
+  constructor(
+    private readonly room: SubscriptionRoom,
+    private readonly count: SubscriptionCount,
+  ) {
+    this.#leave = room.store.onCommit(() => {
       if (this.#ownerless.size > 0) this.#looking ??= room.host.clock.after(LOOK_AGAIN_MS, () => this.#look())
     })
   }
 
   subscribe(scope: Scope, uri: string, events: SubscriptionEvents): Subscription {
-    if (this.#open >= LIMITS.subscriptions) return refuse(tooManyInAll(), events)
-    this.#open += 1
+    if (this.count.open >= LIMITS.subscriptions) return refuse(tooManyInAll(), events)
+    this.count.open += 1
     const subscription = new ResourceSubscription(this.room, scope, uri, events, {
       ownerless: () => this.#ownerless.add(subscription),
       over: () => {
-        this.#open -= 1
+        this.count.open -= 1
         this.#ownerless.delete(subscription)
       },
     })
     subscription.start()
     return subscription
+  }
+
+  /** Nobody's owner is looked for any more. */
+  stop(): void {
+    this.#leave()
+    this.#looking?.cancel()
+    this.#ownerless.clear()
   }
 
   #look(): void {

@@ -57,6 +57,7 @@ export function viewOf(facts: ViewFacts): UpstreamView {
     instructions: connection?.instructions ?? previous?.instructions ?? null,
     settled: facts.settled || (spec.lazy && state.kind === 'idle'),
     unavailable: spec.unavailable,
+    isolation: spec.isolation,
     catalog,
     ...(facts.findings ? { findings: facts.findings } : {}),
   }

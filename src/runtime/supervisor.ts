@@ -1,4 +1,3 @@
-import type { Suspicion } from '../core/health/index.js'
 import { RetryBudget } from '../core/retry/index.js'
 import {
   type BackoffPolicy,
@@ -12,6 +11,7 @@ import {
   EMPTY_OBJECT,
   type GatewayError,
   type LastError,
+  LIMITS,
   type Outcome,
   type UpstreamSpec,
   type UpstreamView,
@@ -24,23 +24,13 @@ import { findingOf, HealthWatch } from './health-watch.js'
 import { IdleStop } from './idle-stop.js'
 import { LeasePool } from './lease-pool.js'
 import { Lifecycle } from './lifecycle.js'
+import { inUse, type Neighbourhood } from './neighbourhood.js'
 import type { Connection, ConnectionEvents, Connector, Host, UpstreamActions } from './ports.js'
 import { ResourceBook } from './resource-book.js'
-import type { Store } from './store.js'
 import { faultOf, viewOf } from './supervised-view.js'
 
-export interface SupervisorEvents {
-  stderr(upstream: string, line: string): void
-  warning(upstream: string, message: string): void
-}
-
-/** What the supervisors of one gateway share. */
-export interface Neighbourhood {
-  readonly host: Host
-  readonly store: Store
-  readonly events: SupervisorEvents
-  readonly suspicion: Suspicion
-}
+/** Resources kept of one identity's own instance: there may be hundreds of them. */
+const OWN_READ_BYTES = LIMITS.keptReadBytes
 
 /** Drives one upstream: feeds the machines, runs their effects, and tells the store what everybody may know. */
 export class Supervisor implements UpstreamActions {
@@ -49,6 +39,8 @@ export class Supervisor implements UpstreamActions {
   readonly watch: HealthWatch
   readonly catalog: CatalogKeeper
   readonly resources: ResourceBook
+  /** Calls without an answer, whatever they wait for. */
+  calls = 0
   /** Calls that wait for it to start. */
   waiting = 0
   #connection: Connection | null = null
@@ -89,6 +81,7 @@ export class Supervisor implements UpstreamActions {
       refused: error => this.watch.heed(error),
       restMs: () => Math.max(0, this.watch.closedUntil - host.clock.now()),
       asleep: () => this.state === 'idle',
+      readBytes: around.owner === undefined ? undefined : OWN_READ_BYTES,
     })
     this.resources = new ResourceBook(spec.name, host.clock)
     this.#leases = new LeasePool(connector, host.clock, {
@@ -334,14 +327,10 @@ export class Supervisor implements UpstreamActions {
   }
 
   #blame(kind: 'open-failed' | 'closed', epoch: number, error: GatewayError, counts: boolean): void {
-    const { suspicion, store, host } = this.around
-    const now = host.clock.now()
+    const { suspicion } = this.around
+    const now = this.#host.clock.now()
     suspicion.failed(this.spec.name, now, since => this.#feed({ kind: 'pardoned', since }))
-    let total = 0
-    for (const { state } of store.current.upstreams.values()) {
-      if (state !== 'disabled' && state !== 'misconfigured' && state !== 'idle') total += 1
-    }
-    const ours = suspicion.isOurs(now, total)
+    const ours = suspicion.isOurs(now, inUse(this.around))
     this.#feed({ kind, epoch, fault: faultOf(error, counts, ours) })
     if (ours) suspicion.pardon(now)
   }

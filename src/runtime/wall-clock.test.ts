@@ -29,7 +29,7 @@ describe('when the wall clock jumps', () => {
           const { summary, nextAttemptAt, lastOkAt } = describeUpstream(
             view,
             EMPTY_MERGED,
-            { inFlight: 0, queued: 0, lastOkAt: null },
+            { inFlight: 0, queued: 0, lastOkAt: null, instances: null },
             clock,
           )
           const { details, message } = unavailable(view, clock.now())

@@ -7,11 +7,10 @@ import {
   type UpstreamStatus,
 } from '../control/index.js'
 import { EMPTY_MERGED, type Lookalike, lookalikesIn } from '../core/catalog/index.js'
-import type { MergedCatalog, UpstreamView } from '../model/index.js'
+import { LOCAL, type MergedCatalog, type UpstreamView } from '../model/index.js'
 import type { TransitionLog } from '../observe/index.js'
 import type { Runtime } from '../runtime/gateway.js'
 import type { Host, Timer } from '../runtime/ports.js'
-import type { Supervisor } from '../runtime/supervisor.js'
 
 /** Transitions are logged as they come; the merged lists are looked at once things have settled. */
 export function watchTransitions(runtime: Runtime, host: Host, transitions: TransitionLog): () => void {
@@ -51,7 +50,7 @@ export function describe(
   view: UpstreamView,
   catalog: MergedCatalog,
 ): UpstreamStatus {
-  const load = loadOf(runtime.supervisors.get(view.name))
+  const load = loadOf(runtime, view.name)
   const status = describeUpstream(view, catalog, load, host.clock)
   const alike = namesAlike(runtime, catalog).filter(({ upstream }) => upstream === view.name)
   if (alike.length === 0) return status
@@ -72,14 +71,22 @@ export function describeAll(runtime: Runtime, host: Host): GatewayStatus['upstre
   return [...upstreams.values()].map(view => describe(runtime, host, view, catalog))
 }
 
-function loadOf(supervisor: Supervisor | undefined): Load {
-  if (!supervisor) return { inFlight: 0, queued: 0, lastOkAt: null }
-  return { inFlight: supervisor.inFlight, queued: supervisor.admission.queued, lastOkAt: supervisor.lastOkAt }
+/** What single identities do there counts too. */
+function loadOf(runtime: Runtime, name: string): Load {
+  const supervisor = runtime.supervisors.get(name)
+  if (!supervisor) return { inFlight: 0, queued: 0, lastOkAt: null, instances: null }
+  const instances = runtime.instances(name)
+  return {
+    inFlight: supervisor.inFlight + (instances?.inFlight ?? 0),
+    queued: supervisor.admission.queued + (instances?.queued ?? 0),
+    lastOkAt: supervisor.lastOkAt,
+    instances,
+  }
 }
 
 export async function listTools(runtime: Runtime): Promise<ToolListing> {
   const scope = { kind: 'all' } as const
-  const page = await runtime.list('tools', scope, null)
+  const page = await runtime.list('tools', scope, null, { principal: LOCAL })
   const { listed } = runtime.snapshot.catalog
   return {
     servers: [...runtime.snapshot.upstreams.keys()],

@@ -20,6 +20,7 @@ export const SPEC: UpstreamSpec = {
   enabled: true,
   lazy: false,
   era: 'auto',
+  isolation: 'shared',
   timeouts: TIMEOUTS,
   supervision: {
     health: { intervalMs: 30_000, timeoutMs: 5_000, failures: 3 },

@@ -75,11 +75,9 @@ export class ScriptedCall {
 
 /** A core without servers. */
 export class ScriptedCore implements GatewayCore {
-  readonly snapshot: GatewayCore['snapshot'] = {
-    version: 0,
-    upstreams: new Map(),
-    catalog: mergeCatalogs([]),
-  }
+  readonly #snapshot = { version: 0, upstreams: new Map(), catalog: mergeCatalogs([]) }
+  /** Sessions that it was told are over. */
+  readonly ended: object[] = []
   draining = false
   calls = 0
   /** Answers every call at once with this result. */
@@ -93,6 +91,14 @@ export class ScriptedCore implements GatewayCore {
   refusal: Outcome | null = null
   readonly #ready: ScriptedCall[] = []
   readonly #waiting: ((call: ScriptedCall) => void)[] = []
+
+  snapshotFor(): ReturnType<GatewayCore['snapshotFor']> {
+    return this.#snapshot
+  }
+
+  endSession(session: object): void {
+    this.ended.push(session)
+  }
 
   offer() {
     return {
@@ -129,7 +135,7 @@ export class ScriptedCore implements GatewayCore {
     return () => this.listeners.delete(listener)
   }
 
-  subscribe(_scope: unknown, uri: string, events: SubscriptionEvents): Subscription {
+  subscribe(_scope: unknown, uri: string, _caller: unknown, events: SubscriptionEvents): Subscription {
     const { refusal } = this
     queueMicrotask(() => events.settled(refusal))
     if (refusal) return { end: () => undefined }

@@ -26,6 +26,7 @@ export function view(name: string, part: Partial<UpstreamView> = {}): UpstreamVi
     instructions: null,
     settled: true,
     unavailable: 'keep',
+    isolation: 'shared',
     catalog: EMPTY_CATALOG,
     ...part,
   }

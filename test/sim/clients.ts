@@ -182,7 +182,7 @@ export class CoreClient implements Client {
     noteSent(this.room, this.name, id, wish)
     const kind = KIND_OF[wish.method]
     if (kind) {
-      core.list(kind, { kind: 'all' }, null).then(
+      core.list(kind, { kind: 'all' }, null, { principal: 'local' }).then(
         () =>
           this.#answer(id, {
             said: 'served',

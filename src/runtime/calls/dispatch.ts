@@ -53,6 +53,7 @@ export class Dispatch implements RunningCall {
   }
 
   start(): this {
+    this.supervisor.calls += 1
     this.#seek()
     return this
   }
@@ -60,6 +61,7 @@ export class Dispatch implements RunningCall {
   cancel(reason: string): void {
     if (this.#over) return
     this.#over = true
+    this.supervisor.calls -= 1
     this.#stopWaiting?.()
     this.#endRetry()
     if (!this.#attempt) return
@@ -70,6 +72,7 @@ export class Dispatch implements RunningCall {
   #finish(outcome: Outcome): void {
     if (this.#over) return
     this.#over = true
+    this.supervisor.calls -= 1
     this.#endRetry()
     this.done(this.#honest(outcome))
   }

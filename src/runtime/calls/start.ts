@@ -22,6 +22,8 @@ import { describeTarget, targetOf } from './target.js'
 
 export interface CallRoom extends DispatchRoom {
   supervisor(name: string): Supervisor | undefined
+  /** Why there is no supervisor for the caller although the server is configured. */
+  refusal?(name: string): GatewayError | undefined
 }
 
 /** Runs one call to its one outcome. `reply` is never called from within `startCall`, nor after `cancel`. */
@@ -135,6 +137,11 @@ class CallInFlight implements RunningCall {
   #waitForOwner(resolution: Extract<Resolution, { kind: 'undecided' }>, startedAt: number): void {
     const names = [...resolution.pending, ...resolution.unavailable]
     for (const name of names) this.#wake(name)
+    const refusals = names.flatMap(name =>
+      this.room.supervisor(name) ? [] : (this.room.refusal?.(name) ?? []),
+    )
+    const [full] = refusals
+    if (full && refusals.length === names.length) return this.#refuse(full)
     const hold = names.some(name => this.#isSleeper(name)) ? LIMITS.holdStdioMs : LIMITS.resolveMs
     const left = startedAt + hold - this.room.host.clock.now()
     this.#awaitsRest ||= resolution.unavailable.some(
@@ -201,7 +208,7 @@ class CallInFlight implements RunningCall {
 
   #send(owner: Owner, done: (outcome: Outcome) => void): void {
     const supervisor = this.room.supervisor(owner.upstream)
-    if (!supervisor) return this.#refuse(removed(owner.upstream))
+    if (!supervisor) return this.#refuse(this.room.refusal?.(owner.upstream) ?? removed(owner.upstream))
     const component = owner.entry?.component
     if (component?.held) return this.#refuse(held(supervisor.spec, component, component.held))
     const { call, target } = this
@@ -209,9 +216,10 @@ class CallInFlight implements RunningCall {
     const prefix = this.#prefixOf(supervisor)
     const kept = reads.find(call, owner.native)
     if (kept) return queueMicrotask(() => done(mapNames(call.method, kept, prefix)))
+    const askedAt = reads.age
     const request = { call, target, native: owner.native, entry: owner.entry }
     this.#dispatch = new Dispatch(this.room, supervisor, request, outcome => {
-      reads.keep(call, owner.native, outcome)
+      reads.keep(call, owner.native, outcome, askedAt)
       done(mapNames(call.method, outcome, prefix))
     }).start()
   }
