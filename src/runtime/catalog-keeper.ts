@@ -59,8 +59,6 @@ export class CatalogKeeper {
     private readonly events: CatalogEvents,
   ) {
     this.reads = new ReadCache(host.clock, spec.cacheTtlMs, events.readBytes)
-    // What one caller alone may see never reaches the disk.
-    const shared = spec.isolation === 'shared'
     const { clock } = host
     this.#pins = new PinWatch(spec, shared ? host : { clock }, message => events.warning(message))
     this.#memory = shared ? new CatalogMemory(spec, host) : null

@@ -114,9 +114,8 @@ export class Listing {
     const { store, firstListUntil } = this.room
     let until = -Infinity
     for (const view of store.current.upstreams.values()) {
-      const { name, settled } = view
-      if (settled || !inScope(scope, name) || isRecalled(view)) continue
-      until = Math.max(until, this.room.firstListOf?.(name) ?? firstListUntil)
+      if (view.settled || !inScope(scope, view.name) || isRecalled(view)) continue
+      until = Math.max(until, this.room.firstListOf?.(view.name) ?? firstListUntil)
     }
     return until
   }

@@ -17,7 +17,7 @@ import {
   type UpstreamView,
 } from '../model/index.js'
 import { Admission } from './admission.js'
-import { CatalogKeeper } from './catalog-keeper.js'
+import { type CatalogEvents, CatalogKeeper } from './catalog-keeper.js'
 import { hung, retire, stopping } from './endings.js'
 import { asGatewayError, reasonOf } from './failures.js'
 import { findingOf, HealthWatch } from './health-watch.js'
@@ -75,14 +75,15 @@ export class Supervisor implements UpstreamActions {
       unwell: error => this.#unwell(error),
       unauthorized: error => this.#lose(this.#life.machine.epoch, error),
     })
-    this.catalog = new CatalogKeeper(spec, host, {
+    const lists: CatalogEvents = {
       changed: () => this.#commit(),
       warning: message => events.warning(spec.name, message),
       refused: error => this.watch.heed(error),
       restMs: () => Math.max(0, this.watch.closedUntil - host.clock.now()),
       asleep: () => this.state === 'idle',
       readBytes: around.owner === undefined ? undefined : OWN_READ_BYTES,
-    })
+    }
+    this.catalog = new CatalogKeeper(spec, host, lists, around.owner === undefined)
     this.resources = new ResourceBook(spec.name, host.clock)
     this.#leases = new LeasePool(connector, host.clock, {
       violation: what => events.warning(spec.name, what),

@@ -50,8 +50,7 @@ export function describe(
   view: UpstreamView,
   catalog: MergedCatalog,
 ): UpstreamStatus {
-  const load = loadOf(runtime, view.name)
-  const status = describeUpstream(view, catalog, load, host.clock)
+  const status = describeUpstream(view, catalog, loadOf(runtime, view.name), host.clock)
   const alike = namesAlike(runtime, catalog).filter(({ upstream }) => upstream === view.name)
   if (alike.length === 0) return status
   const flagged = alike.map(({ kind, key, like, of }) => ({

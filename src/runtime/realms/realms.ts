@@ -74,7 +74,7 @@ export class Realms {
         await Promise.all(ends)
       },
       refresh: async () => void (await Promise.all(all().map(one => one.refresh()))),
-      approve: names => approveAt(all(), names),
+      approve: names => approveSome(all(), names),
     }
   }
 
@@ -125,14 +125,15 @@ export class Realms {
   }
 }
 
-/** What one of them does not offer, another may. */
-function approveAt(all: readonly Supervisor[], names: readonly string[] = []): void {
-  const unmet = names.filter(name => !all.some(one => one.catalog.offers(name)))
-  const [first] = all
-  // It knows how to say it.
-  if (unmet.length > 0) return first?.approve(unmet)
-  for (const one of all) {
-    const own = names.filter(name => one.catalog.offers(name))
-    if (names.length === 0 || own.length > 0) one.approve(own)
+/** Not every instance offers the same. */
+function approveSome(instances: readonly Supervisor[], names: readonly string[] | undefined): void {
+  const refusals: unknown[] = []
+  for (const one of instances) {
+    try {
+      one.approve(names)
+    } catch (thrown) {
+      refusals.push(thrown)
+    }
   }
+  if (refusals.length === instances.length) throw refusals[0]
 }
