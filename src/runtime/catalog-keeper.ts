@@ -53,10 +53,12 @@ export class CatalogKeeper {
   readonly #pins: PinWatch
   readonly #memory: CatalogMemory | null
 
+  /** @param shared false = these lists are what one caller alone may see: they never reach the disk */
   constructor(
     private readonly spec: UpstreamSpec,
     private readonly host: Pick<Host, 'clock' | 'random' | 'memory'>,
     private readonly events: CatalogEvents,
+    shared = true,
   ) {
     this.reads = new ReadCache(host.clock, spec.cacheTtlMs, events.readBytes)
     const { clock } = host
@@ -86,11 +88,6 @@ export class CatalogKeeper {
   /** What a person should look at. */
   get findings(): CatalogFindings {
     return this.#pins.findings
-  }
-
-  /** It has a tool or prompt of that public or own name that can be approved. */
-  offers(name: string): boolean {
-    return this.#pins.offers(name)
   }
 
   /** @throws GatewayError INVALID_PARAMS for a name that is not offered */

@@ -16,18 +16,24 @@ interface Setting {
   readonly memory?: FakeMemory
   readonly clock?: VirtualClock
   readonly spec?: Partial<UpstreamSpec>
+  readonly shared?: boolean
 }
 
 /** A keeper of one run of a gateway; the memory outlives it. */
-function run({ memory = fakeMemory(), clock = virtualClock(), spec = {} }: Setting = {}) {
+function run({ memory = fakeMemory(), clock = virtualClock(), spec = {}, shared = true }: Setting = {}) {
   const host = { clock, random: { next: () => 0, token: () => '' }, memory }
-  const keeper = new CatalogKeeper({ ...PATIENT, ...spec }, host, {
-    changed: () => undefined,
-    warning: () => undefined,
-    refused: () => undefined,
-    restMs: () => 0,
-    asleep: () => false,
-  })
+  const keeper = new CatalogKeeper(
+    { ...PATIENT, ...spec },
+    host,
+    {
+      changed: () => undefined,
+      warning: () => undefined,
+      refused: () => undefined,
+      restMs: () => 0,
+      asleep: () => false,
+    },
+    shared,
+  )
   const connect = async (...names: string[]) => {
     const connection = {
       capabilities: { tools: {} },
@@ -97,14 +103,14 @@ describe('what a server offered', () => {
   })
 
   verifies(['E69'], 'never reaches the disk where it is what one caller alone may see', async () => {
-    const { connect, keeper, memory, clock } = run({ spec: { isolation: 'principal' } })
+    const { connect, keeper, memory, clock } = run({ shared: false })
     await connect('private')
     keeper.stop()
     expect([...memory.lists, ...memory.pinned]).toEqual([])
     expect(run({ memory, clock }).names()).toEqual([])
     const shared = run({ memory })
     await shared.connect('common')
-    expect(run({ memory, spec: { isolation: 'session' } }).names()).toEqual([])
+    expect(run({ memory, shared: false }).names()).toEqual([])
   })
 
   test('passes through the filters of now, not of then', async () => {

@@ -93,27 +93,17 @@ export class PinWatch {
   approve(names: readonly string[]): void {
     const book = this.#book
     if (!book) return
-    const unknown = names.filter(name => !this.offers(name))
+    const offered = PINNED_KINDS.flatMap(kind => firstOfEach(this.#offered.get(kind) ?? []))
+    const isNamed = ({ key }: Component, name: string) =>
+      key === name || publicName(this.spec.prefix, key) === name
+    const unknown = names.filter(name => !offered.some(item => isNamed(item, name)))
     if (unknown.length > 0) throw notOffered(this.spec.name, unknown)
-    for (const item of this.#all()) {
+    for (const item of offered) {
       const verdict = this.#verdicts.get(item.kind)?.get(item.key)
-      const meant = names.length === 0 || names.some(name => this.#isNamed(item, name))
+      const meant = names.length === 0 || names.some(name => isNamed(item, name))
       if (meant && verdict !== undefined && verdict.kind !== 'fine') this.#pin(book, item)
     }
     book.save()
-  }
-
-  /** @param name public or own */
-  offers(name: string): boolean {
-    return this.#all().some(item => this.#isNamed(item, name))
-  }
-
-  #all(): readonly Component[] {
-    return PINNED_KINDS.flatMap(kind => firstOfEach(this.#offered.get(kind) ?? []))
-  }
-
-  #isNamed({ key }: Component, name: string): boolean {
-    return key === name || publicName(this.spec.prefix, key) === name
   }
 
   /** Pins that cannot be trusted: where they decide, nothing is used before it is approved, after a restart neither. */
