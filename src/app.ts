@@ -26,6 +26,7 @@ import { GatewayError, LIMITS, type Snapshot } from './model/index.js'
 import { type Log, StartProgress, StderrTails, TransitionLog } from './observe/index.js'
 import { Runtime } from './runtime/gateway.js'
 import type { Clock, Host, UpstreamActions } from './runtime/ports.js'
+import type { CredentialSource } from './runtime/realms/index.js'
 import { Shutdown } from './runtime/shutdown.js'
 import { StartGate } from './runtime/start-gate.js'
 import type { Supervisor } from './runtime/supervisor.js'
@@ -40,6 +41,8 @@ import {
   emptied,
   endOf,
   feedTransitions,
+  type Identify,
+  identified,
   listTools,
   type Pipe,
   publishToken,
@@ -53,6 +56,10 @@ export interface AppOptions {
   readonly host?: Host
   /** Where the control file goes while the gateway listens. Default: see `stateFolder`. */
   readonly stateFolder?: string
+  /** Who calls, over HTTP. Default: nobody is told apart. */
+  readonly identify?: Identify | undefined
+  /** With which headers single identities go to servers that are not shared. */
+  readonly credentials?: CredentialSource | undefined
   /** Default: this process. */
   readonly gauge?: PressureGauge
 }
@@ -112,12 +119,14 @@ export function createApp(options: AppOptions): App {
       stderr: (upstream, line) => tails.add(upstream, line),
       warning: (upstream, message) => log({ level: 'warn', upstream, message }),
     },
+    hasIdentities: options.identify !== undefined,
+    credentials: options.credentials,
   })
   const stopWatching = watchTransitions(runtime, host, new TransitionLog(log))
   const progress = new StartProgress(log, host.clock, tails)
   runtime.store.onCommit(snapshot => progress.observe(snapshot))
   const transitions = feedTransitions(runtime, host)
-  const actions = (name: string) => runtime.supervisors.get(name) ?? null
+  const actions = (name: string) => runtime.actions(name)
   const tester = new Tester({
     connectors,
     clock: host.clock,
@@ -169,6 +178,7 @@ export function createApp(options: AppOptions): App {
   const control = new Control({
     token,
     clock: host.clock,
+    readers: face.readers,
     transitions,
     status,
     upstream,
@@ -181,9 +191,10 @@ export function createApp(options: AppOptions): App {
       return runtime.draining
     },
   })
+  const serveMcp = identified(face.handle.bind(face), options.identify, host.clock)
   const handler = createRequestHandler({
     guard,
-    mcp: (req, res, scope) => face.handle(req, res, scope),
+    mcp: serveMcp,
     knowsServer: name => runtime.knowsServer(name),
     control: (req, res, path) => control.handle(req, res, path),
   })

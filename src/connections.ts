@@ -32,6 +32,11 @@ export class Door {
     return this.#open.size
   }
 
+  /** Every connection that is open now. */
+  get open(): Iterable<Socket> {
+    return this.#open
+  }
+
   enter(socket: Socket): void {
     const now = performance.now()
     this.#open.add(socket)
@@ -78,18 +83,20 @@ export class Door {
 
 /** Knows which connections owe an answer, so that the end of the server cuts none off. */
 export class OwedAnswers {
-  readonly #sockets = new Set<Socket>()
   readonly #answers = new Map<ServerResponse, Socket>()
+  /** One listener for all: each request adds it. */
+  readonly #closed: (this: ServerResponse) => void
   #closing = false
 
   constructor(
     private readonly server: Server,
+    private readonly door: Door,
     handler: (req: IncomingMessage, res: ServerResponse) => void,
   ) {
-    server.on('connection', socket => {
-      this.#sockets.add(socket)
-      socket.once('close', () => this.#sockets.delete(socket))
-    })
+    const left = (res: ServerResponse) => this.#left(res)
+    this.#closed = function () {
+      left(this)
+    }
     server.on('request', (req, res) => {
       this.#track(req, res)
       handler(req, res)
@@ -103,7 +110,7 @@ export class OwedAnswers {
     this.#closing = true
     const busy = new Set(this.#answers.values())
     for (const res of this.#answers.keys()) announceEnd(res)
-    for (const socket of this.#sockets) if (!busy.has(socket)) socket.destroySoon()
+    for (const socket of this.door.open) if (!busy.has(socket)) socket.destroySoon()
     return new Promise(resolve => this.server.close(() => resolve()))
   }
 
@@ -111,10 +118,13 @@ export class OwedAnswers {
     const { socket } = req
     this.#answers.set(res, socket)
     if (this.#closing) announceEnd(res)
-    res.once('close', () => {
-      this.#answers.delete(res)
-      if (this.#closing) socket.destroySoon()
-    })
+    res.on('close', this.#closed)
+  }
+
+  #left(res: ServerResponse): void {
+    const socket = this.#answers.get(res)
+    this.#answers.delete(res)
+    if (this.#closing) socket?.destroySoon()
   }
 }
 

@@ -3,11 +3,21 @@ import { type App, createApp } from './app.js'
 import { type ConfigReading, loadConfig, readConfigObject, renderFaults } from './config/index.js'
 import type { GatewayStatus, Transition, UpstreamStatus } from './control/index.js'
 import { holdProcess } from './hold.js'
-import { type Bytes, type Call, EMPTY_OBJECT, GatewayError, type Outcome, type Scope } from './model/index.js'
+import {
+  type Bytes,
+  type Call,
+  EMPTY_OBJECT,
+  GatewayError,
+  LOCAL,
+  type Outcome,
+  type Scope,
+} from './model/index.js'
 import type { Log } from './observe/index.js'
 import type { UpstreamActions } from './runtime/ports.js'
+import type { CredentialSource } from './runtime/realms/index.js'
 import type { TestReport } from './runtime/test-report.js'
 import { json, objectAt } from './wire/index.js'
+import type { Identify } from './wiring/index.js'
 
 export interface GatewayOptions {
   /** As in the `mcpServers` object of a config file. */
@@ -20,9 +30,21 @@ export interface GatewayOptions {
   readonly log?: Log
   /** Where `${VAR}` is looked up. Default `process.env`. */
   readonly env?: Readonly<Record<string, string | undefined>>
+  /**
+   * Says whose an HTTP request is, by a name that is no secret; a throw or an empty answer refuses it with 401.
+   * Default: everybody is `local`.
+   */
+  readonly identify?: Identify
+  /**
+   * HTTP headers with which an identity goes to a server whose `isolation` is not `shared`, asked before each connect;
+   * null = those of the entry alone.
+   */
+  readonly credentials?: CredentialSource
 }
 
 export interface CallOptions {
+  /** Who calls. Default `local`. */
+  readonly principal?: string
   readonly signal?: AbortSignal
   /** Milliseconds in all; the server's own `totalTimeout` when that is smaller. */
   readonly timeoutMs?: number
@@ -65,6 +87,12 @@ export interface UpstreamHandle {
   disable(): Promise<UpstreamStatus>
   /** Fetches its lists again. */
   refresh(): Promise<UpstreamStatus>
+  /**
+   * Takes its tools and prompts as they are described now, those that are held too.
+   * @param names public or own names. Default: everything that waits for it
+   * @throws GatewayError INVALID_PARAMS for a name that it does not offer
+   */
+  approve(names?: readonly string[]): Promise<UpstreamStatus>
 }
 
 export interface Gateway extends AsyncDisposable {
@@ -77,7 +105,12 @@ export interface Gateway extends AsyncDisposable {
    */
   listen(address?: { host?: string; port?: number }): Promise<{ url: string; port: number }>
   /** Every tool under its public name; servers that are down are named in `unavailable`. */
-  listTools(): Promise<{ tools: Result[]; unavailable: readonly { upstream: string; reason: string }[] }>
+  listTools(options?: {
+    /** Who asks. Default `local`. */
+    readonly principal?: string
+  }): Promise<{ tools: Result[]; unavailable: readonly { upstream: string; reason: string }[] }>
+  /** The credentials of that identity changed: its connections are closed, its lists dropped, both made anew. */
+  forget(principal: string): Promise<void>
   /**
    * @param name public name, as in `listTools`
    * @throws GatewayError when the call could not be made or its outcome is unknown; a tool's own failure is a result
@@ -132,6 +165,8 @@ class LibraryGateway implements Gateway {
       reading,
       configPath: options.configFile ?? null,
       log: options.log ?? (() => undefined),
+      identify: options.identify,
+      credentials: options.credentials,
     })
   }
 
@@ -153,16 +188,20 @@ class LibraryGateway implements Gateway {
     return { url: `${listener.url}/mcp`, port: listener.port }
   }
 
-  listTools() {
-    return holdProcess(this.#listTools())
+  listTools({ principal = LOCAL }: { readonly principal?: string } = {}) {
+    return holdProcess(this.#listTools(principal))
   }
 
-  async #listTools() {
+  forget(principal: string) {
+    return holdProcess(this.#start().runtime.forget(principal))
+  }
+
+  async #listTools(principal: string) {
     const core = this.#start().runtime
     const tools: Result[] = []
     let cursor: string | null = null
     for (;;) {
-      const page = await core.list('tools', ALL, cursor)
+      const page = await core.list('tools', ALL, cursor, { principal })
       tools.push(...page.items.map(parse))
       cursor = page.nextCursor
       if (cursor === null) return { tools, unavailable: page.unavailable }
@@ -193,20 +232,21 @@ class LibraryGateway implements Gateway {
       return found
     }
     status()
-    const act = async (action: keyof UpstreamActions) => {
+    const act = async (action: (actions: UpstreamActions) => Promise<void> | void) => {
       const actions = this.#start().actions(name)
       if (!actions) throw misconfigured(status())
-      await holdProcess(Promise.resolve(actions[action]()))
+      await holdProcess(Promise.resolve(action(actions)))
       return status()
     }
     return {
       status,
       test: ({ timeoutMs, retries, signal } = {}) =>
         holdProcess(this.#app.test(name, { timeoutMs, attempts: retries, signal })),
-      restart: () => act('restart'),
-      enable: () => act('enable'),
-      disable: () => act('disable'),
-      refresh: () => act('refresh'),
+      restart: () => act(actions => actions.restart()),
+      enable: () => act(actions => actions.enable()),
+      disable: () => act(actions => actions.disable()),
+      refresh: () => act(actions => actions.refresh()),
+      approve: names => act(actions => actions.approve(names)),
     }
   }
 
@@ -265,13 +305,13 @@ class LibraryGateway implements Gateway {
 
   #request(method: string, params: unknown, options: CallOptions): Promise<Result> {
     const core = this.#start().runtime
-    const { signal, onProgress, timeoutMs } = options
+    const { signal, onProgress, timeoutMs, principal = LOCAL } = options
     const call: Call = {
       method,
       params: objectAt(json(params)),
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
       context: {
-        principal: 'local',
+        principal,
         scope: ALL,
         era: 'legacy',
         capabilities: EMPTY_OBJECT,

@@ -127,7 +127,7 @@ export async function openListener(
   // Long calls and event streams are silent for as long as they like; who does not read is the faces' affair.
   server.timeout = 0
   server.on('connection', socket => door.enter(socket))
-  const owed = new OwedAnswers(server, (req, res) => {
+  const owed = new OwedAnswers(server, door, (req, res) => {
     const refusal = door.refuses(req, res, () => isMcp(pathOf(req.url ?? '/')))
     if (refusal) refuse(res, refusal)
     else handler(req, res)

@@ -1,13 +1,18 @@
+import { CATALOG } from './requirements/catalog.js'
+import { CATALOG_DISK } from './requirements/catalog-disk.js'
 import { CONFIGURATION } from './requirements/configuration.js'
+import { ISOLATION } from './requirements/isolation.js'
 import { LISTS as KEPT_LISTS } from './requirements/lists.js'
 import { SUPERVISION } from './requirements/supervision.js'
 import { UPSTREAM } from './requirements/upstream.js'
+import { WIDE } from './requirements/wide.js'
 
 /**
  * What Holdfast promises, as data: each entry is cited by at least one test through `verifies`, or is owed.
- * A to C and N: behaviour with partial outages and broken configs. CFG: config files. D and E: what is kept of lists, and for whom.
- * CS: connections that are used again. G and H: what operators see. P: rules of the MCP specification. R: stopping.
- * F: rows of the fault matrix.
+ * A to C and N: behaviour with partial outages and broken configs. CFG: config files. D and E: what is kept of lists,
+ * and for whom.
+ * CS: connections that are used again. G and H: what operators see. I to L and Q: death, health, sleep and retries.
+ * P: rules of the MCP specification. R: stopping. F: rows of the fault matrix.
  */
 export interface Requirement {
   readonly id: string
@@ -791,11 +796,13 @@ export const REQUIREMENTS: readonly Requirement[] = [
     id: 'F25',
     source: FAULTS,
     behaviour:
-      'A server that ignores a cancellation holds up neither the caller nor, after a grace, its place; eight of them end the process.',
+      'A server that ignores a cancellation holds up neither the caller nor, after a grace, its place; eight that visibly go on end the process, silence does not.',
   },
-  // ---- F: rows of the fault matrix that clients cause ----
+  ...CATALOG_DISK,
   ...KEPT_LISTS,
+  // ---- H to L and Q: supervision ----
   ...SUPERVISION,
+  ...WIDE,
 
   // ---- R: stopping ----
   {
@@ -883,6 +890,8 @@ export const REQUIREMENTS: readonly Requirement[] = [
     behaviour:
       'An address that cannot be bound ends the command with 78 and one line, before any server is started.',
   },
+  ...CATALOG,
   ...UPSTREAM,
+  ...ISOLATION,
   ...CONFIGURATION,
 ]

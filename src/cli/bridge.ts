@@ -1,5 +1,8 @@
+import type { Readable, Writable } from 'node:stream'
+import { encodeFailure, stopping } from '../downstream/failures.js'
 import { nodeHost } from '../host/index.js'
-import { type Bytes, ERRORS, LIMITS, type Timeouts } from '../model/index.js'
+import { type Bytes, GatewayError, LIMITS, type Timeouts } from '../model/index.js'
+import type { Clock } from '../runtime/ports.js'
 import type { OutgoingMessage, Transport, TransportFault } from '../upstream/transport.js'
 import { createHttpTransport } from '../upstream/transports/index.js'
 import {
@@ -13,22 +16,29 @@ import {
   LineSplitter,
   member,
   objectAt,
+  resultMessage,
   scanEnvelope,
   stringAt,
   UPSTREAM_SCAN,
   WireError,
 } from '../wire/index.js'
 import { CommandFailure, EXIT } from './exit.js'
+import { watchStopSignals } from './stop-signals.js'
 import { say } from './talk.js'
 
 const TIMEOUTS: Timeouts = { connect: 5_000, start: 20_000, request: 0, total: 0, list: 0, listTotal: 0 }
 const MODERN_VERSION = 'io.modelcontextprotocol/protocolVersion'
+/** As long as a gateway lets calls run on when it is stopped and nothing else is configured. */
+const DRAIN_MS = 24_000
 
 /** Lines on stdin and stdout, HTTP on the other side; every message passes as bytes. */
 export async function bridge(address: string): Promise<number> {
-  const url = parseUrl(address)
-  await new Bridge(url, process.stdin, process.stdout).run()
-  return EXIT.ok
+  const made = new Bridge(parseUrl(address), process.stdin, process.stdout)
+  const stop = watchStopSignals(() => made.kill())
+  void stop.first.then(() => made.stop())
+  await made.ended
+  stop.begun()
+  return made.close()
 }
 
 function parseUrl(address: string): string {
@@ -43,45 +53,117 @@ interface Pending {
   /** The client's own id bytes. */
   readonly id: Bytes
   readonly method: string
+  readonly modern: boolean
 }
 
-class Bridge {
+export class Bridge {
+  /** Resolves when nothing new is to come: the client or its pipe is gone, the session is lost, or `stop` was called. */
+  readonly ended: Promise<void>
+  readonly #clock: Clock
   readonly #transport: Transport
   readonly #pending = new Map<number, Pending>()
   #next = 1
   /** True after an `initialize`: what comes then is legacy unless it says otherwise. */
   #session = false
+  #stopping = false
+  /** Nobody reads any more. */
+  #deaf = false
+  #lost = false
+  #end: () => void = () => undefined
+  #drained: (() => void) | null = null
 
   constructor(
     url: string,
-    private readonly input: NodeJS.ReadStream,
-    private readonly output: NodeJS.WriteStream,
+    input: Readable,
+    private readonly output: Writable,
+    private readonly drainMs = DRAIN_MS,
   ) {
-    this.#transport = createHttpTransport(nodeHost(), { kind: 'http', url, headers: {} }, TIMEOUTS, {
+    const host = nodeHost()
+    this.#clock = host.clock
+    this.#transport = createHttpTransport(host, { kind: 'http', url, headers: {} }, TIMEOUTS, {
       message: (bytes, source) => this.#answer(bytes, source),
       ended: (id, fault) => this.#ended(id, fault),
-      closed: fault => say(`holdfast: ${fault.message}`),
+      closed: fault => this.#lose(fault),
       noise: what => say(`holdfast: ${what}`),
       stderr: () => undefined,
     })
-  }
-
-  async run(): Promise<void> {
     const lines = new LineSplitter(LIMITS.bodyBytes, {
       line: bytes => this.#forward(bytes),
       overflow: () => this.#write(errorMessage(null, rpcError(-32700, 'The message is too large.'))),
     })
-    await new Promise<void>(resolve => {
-      this.input.on('data', (chunk: Buffer) => lines.push(chunk))
-      this.input.once('end', resolve)
-      this.output.once('error', () => resolve())
-      for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve())
+    this.ended = new Promise(resolve => {
+      this.#end = resolve
     })
+    input.on('data', (chunk: Buffer) => lines.push(chunk))
+    for (const event of ['end', 'close', 'error']) input.on(event, () => this.stop())
+    // A broken pipe may report more than one error.
+    output.on('error', () => {
+      this.#deaf = true
+      this.stop()
+      this.#drained?.()
+    })
+  }
+
+  /** Takes nothing new. What runs may go on, and its answers still come, until the end of `close`. */
+  stop(): void {
+    this.#stopping = true
+    this.#end()
+  }
+
+  /** Waits for what runs, for as long as a gateway would; whoever waits longer is told so. @returns the exit code */
+  async close(): Promise<number> {
+    await this.#drain()
+    this.#giveUp('the bridge to the gateway was stopped')
     await this.#transport.close()
+    return this.#lost ? EXIT.unreachable : EXIT.ok
+  }
+
+  /** At once; whoever waits is told. */
+  async kill(): Promise<void> {
+    this.stop()
+    this.#giveUp('the bridge to the gateway was stopped')
+    this.#drained?.()
+    this.#transport.destroy()
+  }
+
+  #drain(): Promise<void> {
+    if (this.#pending.size === 0 || this.#deaf || this.#lost) return Promise.resolve()
+    return new Promise(resolve => {
+      const timer = this.#clock.after(this.drainMs, resolve)
+      this.#drained = () => {
+        timer.cancel()
+        resolve()
+      }
+    })
+  }
+
+  #giveUp(reason: string): void {
+    for (const id of [...this.#pending.keys()]) this.#fail(id, lostError(reason))
+  }
+
+  /** Every later message would be refused: the client has to begin anew, and sees that by our end. */
+  #lose(fault: TransportFault): void {
+    say(`holdfast: ${fault.message}`)
+    this.#lost = true
+    this.#giveUp(fault.message)
+    this.stop()
   }
 
   #write(message: Bytes): void {
-    this.output.write(encodeLine(message))
+    if (!this.#deaf) this.output.write(encodeLine(message))
+  }
+
+  /** Takes the request off the list: it is answered, or needs no answer any more. */
+  #forget(id: number): Pending | undefined {
+    const pending = this.#pending.get(id)
+    this.#pending.delete(id)
+    if (this.#pending.size === 0) queueMicrotask(() => this.#drained?.())
+    return pending
+  }
+
+  #fail(id: number, error: GatewayError): void {
+    const pending = this.#forget(id)
+    if (pending) this.#write(refusal(pending, error))
   }
 
   #forward(bytes: Bytes): void {
@@ -97,12 +179,15 @@ class Bridge {
     const headers = modernHeaders(envelope)
     const message: OutgoingMessage = { bytes, ...(headers ? { headers } : {}) }
     if (envelope.kind !== 'request') {
+      // Also while it stops: what runs may wait for it.
       this.#transport.send(message)
       if (envelope.method === 'notifications/initialized') this.#transport.openNotificationStream()
       return
     }
+    const pending = { id: idBytes(envelope), method: envelope.method ?? '', modern: headers !== null }
+    if (this.#stopping) return this.#write(refusal(pending, stopping()))
     const id = this.#next++
-    this.#pending.set(id, { id: idBytes(envelope), method: envelope.method ?? '' })
+    this.#pending.set(id, pending)
     this.#transport.send({ ...message, id })
   }
 
@@ -114,7 +199,7 @@ class Bridge {
     const text = Buffer.from(envelope.bytes.subarray(wanted.start, wanted.end))
     for (const [id, pending] of this.#pending) {
       if (!text.equals(pending.id)) continue
-      this.#pending.delete(id)
+      this.#forget(id)
       this.#transport.abort(id)
     }
     return true
@@ -124,9 +209,9 @@ class Bridge {
     const envelope = scanEnvelope(bytes, UPSTREAM_SCAN)
     const pending = source === null ? undefined : this.#pending.get(source)
     const isFinal = envelope.kind === 'result' || envelope.kind === 'error'
-    if (pending && isFinal && source !== null) this.#pending.delete(source)
     if (pending?.method === 'initialize' && envelope.result) this.#begin(bytes, envelope)
     this.#write(bytes)
+    if (pending && isFinal && source !== null) this.#forget(source)
   }
 
   #begin(bytes: Bytes, envelope: Envelope): void {
@@ -138,24 +223,40 @@ class Bridge {
 
   #ended(id: number, fault: TransportFault | null): void {
     const pending = this.#pending.get(id)
-    if (!pending) return
-    this.#pending.delete(id)
-    this.#write(errorMessage(pending.id, faultError(fault)))
+    const told = fault?.body && pending ? errorIn(fault.body) : null
+    if (!pending || !told) return this.#fail(id, faultError(fault))
+    this.#write(errorMessage(pending.id, told))
+    this.#forget(id)
   }
 }
 
 /** An error that the gateway put into the body passes on as it is. */
-function faultError(fault: TransportFault | null): Bytes {
-  if (fault?.body) {
-    try {
-      const envelope = scanEnvelope(fault.body, UPSTREAM_SCAN)
-      if (envelope.error) return fault.body.subarray(envelope.error.start, envelope.error.end)
-    } catch (thrown) {
-      if (!(thrown instanceof WireError)) throw thrown
-    }
+function errorIn(body: Bytes): Bytes | null {
+  try {
+    const { error } = scanEnvelope(body, UPSTREAM_SCAN)
+    return error && body.subarray(error.start, error.end)
+  } catch (thrown) {
+    if (!(thrown instanceof WireError)) throw thrown
+    return null
   }
+}
+
+function faultError(fault: TransportFault | null): GatewayError {
   const reason = fault?.message ?? 'it ended its answer without a result'
-  return rpcError(ERRORS.UPSTREAM_UNAVAILABLE.rpcCode, `The gateway cannot be reached: ${reason}.`)
+  if (!fault || fault.phase === 'unknown') return lostError(reason)
+  const message = `The gateway cannot be reached: ${reason}. The request was not processed.`
+  return new GatewayError('UPSTREAM_UNAVAILABLE', message, { reason })
+}
+
+function lostError(reason: string): GatewayError {
+  const message = `There is no answer: ${reason}. The request may or may not have run; check before repeating it.`
+  return new GatewayError('OUTCOME_UNKNOWN', message, { phase: 'unknown', reason })
+}
+
+/** In the form that the request's own era and method want. */
+function refusal({ id, method, modern }: Pending, error: GatewayError): Bytes {
+  const final = encodeFailure(method, error, modern ? { resultType: 'complete' } : {})
+  return 'result' in final ? resultMessage(id, final.result) : errorMessage(id, final.error)
 }
 
 function rpcError(code: number, message: string): Bytes {

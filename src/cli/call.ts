@@ -4,9 +4,12 @@ import { findRunning, withOwnGateway } from './catalog-source.js'
 import { CommandFailure, EXIT } from './exit.js'
 import { callOver } from './mcp-call.js'
 import type { RemoteOptions } from './remote.js'
+import { interruptible } from './stop-signals.js'
 import { print, say, type TalkOptions } from './talk.js'
 
 export interface CallCommandOptions extends TalkOptions, RemoteOptions {}
+
+const INTERRUPTED = 'The call was interrupted; it may have run.'
 
 /** Calls one tool and prints what it says. Exit 1 when the tool or the call failed. */
 export async function call(
@@ -17,16 +20,22 @@ export async function call(
   const args = parseArguments(words)
   const base = await findRunning(options)
   const result = base
-    ? await callOver(`${base}/mcp`, tool, args)
-    : await withOwnGateway(options, gateway => callDirect(gateway, tool, args))
+    ? await interruptible(INTERRUPTED, signal => callOver(`${base}/mcp`, tool, args, signal))
+    : await withOwnGateway(options, INTERRUPTED, (gateway, signal) => callDirect(gateway, tool, args, signal))
   if (options.json) print(JSON.stringify(result, null, 2))
   else printResult(result)
   return result['isError'] === true ? EXIT.failed : EXIT.ok
 }
 
-async function callDirect(gateway: Gateway, tool: string, args: Result): Promise<Result> {
+async function callDirect(
+  gateway: Gateway,
+  tool: string,
+  args: Result,
+  signal: AbortSignal,
+): Promise<Result> {
   try {
-    return await gateway.callTool(tool, args, { onProgress: ({ message }) => message && say(message) })
+    const onProgress = ({ message }: { message?: string }) => message && say(message)
+    return await gateway.callTool(tool, args, { signal, onProgress })
   } catch (thrown) {
     if (!isGatewayError(thrown)) throw thrown
     const code = thrown.kind === 'unavailable' ? EXIT.unreachable : EXIT.failed

@@ -2,6 +2,7 @@ import { createGateway, type Gateway } from '../library.js'
 import { locateConfig } from './config-file.js'
 import { CommandFailure, EXIT } from './exit.js'
 import { gatewayBase, notRunning, type RemoteOptions, readControl } from './remote.js'
+import { interruptible } from './stop-signals.js'
 
 /** True when a gateway answers at the address that the options point to. */
 export async function findRunning(options: RemoteOptions): Promise<string | null> {
@@ -12,18 +13,23 @@ export async function findRunning(options: RemoteOptions): Promise<string | null
   return null
 }
 
-/** A gateway of our own, straight from the config, for one command. */
+/**
+ * A gateway of our own, straight from the config, for one command. A signal ends the command, and then the servers as a
+ * stop does; a second one kills them.
+ * @param said what is told of the first signal
+ */
 export async function withOwnGateway<T>(
   options: RemoteOptions,
-  use: (gateway: Gateway) => Promise<T>,
+  said: string,
+  use: (gateway: Gateway, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const configFile = locateConfig(options.config)
   const gateway = await createGateway({ configFile }).catch((thrown: unknown) => {
     throw new CommandFailure(EXIT.config, thrown instanceof Error ? thrown.message : String(thrown))
   })
-  try {
-    return await use(gateway)
-  } finally {
-    await gateway.close()
-  }
+  return interruptible(
+    said,
+    signal => use(gateway, signal),
+    () => gateway.close(),
+  )
 }

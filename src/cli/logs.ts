@@ -29,12 +29,19 @@ export async function logs(name: string, options: LogsOptions): Promise<number> 
 
 async function follow(base: string, path: string, options: LogsOptions): Promise<number> {
   const answered = await followControl(base, `${path}/logs?follow`, (event, data) => {
+    if (event === 'lost') return tellLost(data as { count: number }, options)
     if (event !== 'line') return
     const { line } = data as { line: string }
     print(options.json ? JSON.stringify({ line }) : readable(line))
   })
   if (!answered) throw notRunning(base)
   throw new CommandFailure(EXIT.unreachable, `The gateway at ${base} went away.`)
+}
+
+/** This reader was too slow for the server, or stood still. */
+function tellLost({ count }: { readonly count: number }, options: LogsOptions): void {
+  if (options.json) print(JSON.stringify({ lost: count }))
+  else say(`${count} lines came faster than they were read here, and are left out.`)
 }
 
 /** A server's text must not move the cursor or recolour what comes after it. */

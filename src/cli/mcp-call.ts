@@ -3,15 +3,17 @@ import { CommandFailure, EXIT } from './exit.js'
 
 const ACCEPT = 'application/json, text/event-stream'
 
-/** One tool call over the MCP face of a running gateway: a session is opened, used once, and ended. */
-export async function callOver(url: string, tool: string, args: Result): Promise<Result> {
+/** One tool call over the MCP face of a running gateway: a session is opened, used once, and ended, which cancels the call. */
+export async function callOver(
+  url: string,
+  tool: string,
+  args: Result,
+  signal: AbortSignal,
+): Promise<Result> {
   const session = await openSession(url)
   try {
-    const answer = await post(url, session, {
-      id: 2,
-      method: 'tools/call',
-      params: { name: tool, arguments: args },
-    })
+    const params = { name: tool, arguments: args }
+    const answer = await post(url, session, { id: 2, method: 'tools/call', params }, signal)
     const { result, error } = await readAnswer(answer, 2)
     if (error) throw new CommandFailure(EXIT.failed, error.message)
     return result ?? {}
@@ -40,9 +42,15 @@ const HELLO = {
   clientInfo: { name: 'holdfast-cli', version: '1' },
 }
 
-function post(url: string, headers: Record<string, string>, message: Result): Promise<Response> {
+function post(
+  url: string,
+  headers: Record<string, string>,
+  message: Result,
+  signal: AbortSignal | null = null,
+): Promise<Response> {
   return fetch(url, {
     method: 'POST',
+    signal,
     headers: { ...headers, 'content-type': 'application/json', accept: ACCEPT },
     body: JSON.stringify({ jsonrpc: '2.0', ...message }),
   })

@@ -2,6 +2,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { VERSION } from '../version.js'
 import type { ActOptions } from './act.js'
 import { type AddOptions, add } from './add.js'
+import { approve } from './approve.js'
 import { type CallCommandOptions, call } from './call.js'
 import { type CheckOptions, check } from './check.js'
 import { disable } from './disable.js'
@@ -169,6 +170,12 @@ function addActions(program: Command, done: (exitCode: number) => void): void {
       .option('--json', 'how it stands then, machine-readable')
       .action(async (server: string, options: SwitchOptions) => done(await run(server, options)))
   }
+  command(program, 'approve <server> [tools...]', 'take tools and prompts as they are described now')
+    .option(...URL_OPTION)
+    .option('--json', 'how it stands then, machine-readable')
+    .action(async (server: string, tools: string[], options: ActOptions) =>
+      done(await approve(server, tools, options)),
+    )
 }
 
 function addEdits(program: Command, argv: readonly string[], done: (exitCode: number) => void): void {

@@ -39,11 +39,22 @@ function facts(upstream: UpstreamStatus, now: number): readonly (readonly [strin
       ({ kind, name, by, reachableAs }) =>
         ['hidden', `${name} (${kind}) by ${by}${reachableAs ? `; call it as ${reachableAs}` : ''}`] as const,
     ),
+    ...catalog.changed.map(({ name, diff, at }) => ['changed', `${name}, ${ago(at)}: ${diff}`] as const),
+    ...row('held', catalog.held.map(({ name, because }) => `${name} (${because})`).join(', ')),
+    ...catalog.flagged.map(({ kind, name, detail }) => ['look at', `${name} (${kind}): ${detail}`] as const),
     ...row('breaker', breaker === 'closed' ? null : breaker.replaceAll('_', ' ')),
     ...row('pid', pid && String(pid)),
+    ...row('instances', instancesIn(upstream)),
     ['restarts', String(restarts)],
     ['in flight', `${upstream.inFlight}, and ${upstream.queued} waiting`],
   ]
+}
+
+function instancesIn({ isolation, instances }: UpstreamStatus): string | null {
+  if (!instances) return null
+  const { total, unhealthy, reason } = instances
+  const ill = unhealthy > 0 ? `; ${unhealthy} unhealthy: ${reason}` : ''
+  return `${total}, one for each ${isolation === 'session' ? 'session' : 'identity'}${ill}`
 }
 
 function row(label: string, text: string | number | null): readonly (readonly [string, string])[] {

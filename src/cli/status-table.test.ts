@@ -6,7 +6,8 @@ import { painter, span } from './terminal.js'
 
 const NOW = Date.parse('2026-01-31T12:00:00.000Z')
 const before = (ms: number) => new Date(NOW - ms).toISOString()
-const CATALOG = { tools: 0, resources: 0, resourceTemplates: 0, prompts: 0, failed: {}, shadowed: [] }
+const FINDINGS = { shadowed: [], changed: [], held: [], flagged: [] }
+const CATALOG = { tools: 0, resources: 0, resourceTemplates: 0, prompts: 0, failed: {}, ...FINDINGS }
 const status = (name: string, part: Partial<UpstreamStatus> = {}): UpstreamStatus =>
   ({
     name,

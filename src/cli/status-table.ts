@@ -11,7 +11,7 @@ const TO_DO: Readonly<Partial<Record<UpstreamStatus['action'], (name: string) =>
   sign_in: () => 'sign in to it',
   restart: name => `run "holdfast restart ${name}"`,
   fix_config: () => 'correct its entry in the config',
-  approve: () => 'approve what changed',
+  approve: name => `look at what changed, then run "holdfast approve ${name}"`,
 }
 
 export interface TableOptions {
@@ -59,7 +59,10 @@ export function stateInWords({ state, health }: UpstreamStatus): string {
 
 /** Each text begins a line of its own. */
 function details(upstream: UpstreamStatus, now: number | undefined): readonly string[] {
-  if (upstream.state === 'ready' && upstream.reason === null) return [offersIn(upstream)]
+  if (upstream.state === 'ready' && upstream.reason === null) {
+    const toDo = toDoFor(upstream)
+    return toDo === null ? [offersIn(upstream)] : [offersIn(upstream), `→ ${toDo}`]
+  }
   const why = `${escapeControls(upstream.reason ?? '')}${nextTry(upstream, now)}`
   const toDo = toDoFor(upstream)
   return toDo === null || now === undefined ? [why] : [why, `→ ${toDo}`]

@@ -1,4 +1,5 @@
 import { escapeControls } from '../observe/index.js'
+import { CommandFailure, EXIT } from './exit.js'
 import { say } from './talk.js'
 
 /** A fault that nobody caught ends one request, not the gateway with everybody's. It is told with its stack. */
@@ -50,6 +51,31 @@ export function watchStopSignals(force: () => Promise<void>): StopSignals {
     begun: () => {
       signals = Math.max(signals, 1)
     },
+  }
+}
+
+/**
+ * Work that the first signal interrupts. The second one ends the process at once, and with it the groups of its children.
+ * @param work its signal is aborted with the failure that the command ends with
+ * @param last runs in any case and is waited for: it may take its time, as a stop does
+ */
+export async function interruptible<T>(
+  said: string,
+  work: (signal: AbortSignal) => Promise<T>,
+  last: () => Promise<void> = () => Promise.resolve(),
+): Promise<T> {
+  const interrupted = new AbortController()
+  const { signal } = interrupted
+  const stop = watchStopSignals(() => Promise.resolve())
+  void stop.first.then(() => interrupted.abort(new CommandFailure(EXIT.failed, said)))
+  const rejected = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  })
+  try {
+    return await Promise.race([work(signal), rejected])
+  } finally {
+    stop.begun()
+    await last()
   }
 }
 

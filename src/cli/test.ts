@@ -3,6 +3,7 @@ import type { TestReport } from '../runtime/test-report.js'
 import { findRunning, withOwnGateway } from './catalog-source.js'
 import { CommandFailure, EXIT } from './exit.js'
 import { postControl, type RemoteOptions, readControl } from './remote.js'
+import { interruptible } from './stop-signals.js'
 import { print, say, type TalkOptions } from './talk.js'
 import { painter, widthOf } from './terminal.js'
 import { renderReports } from './test-reports.js'
@@ -19,6 +20,7 @@ export interface TestCommandOptions extends TalkOptions, RemoteOptions {
 const SIDE_BY_SIDE = 8
 /** What a test may take beyond its tries: the pauses between them, and the farewell of a stubborn child. */
 const MARGIN_MS = 20_000
+const INTERRUPTED = 'The test was interrupted.'
 
 type RunTest = (name: string, signal: AbortSignal) => Promise<TestReport>
 
@@ -33,10 +35,10 @@ export async function test(name: string | undefined, options: TestCommandOptions
   if (process.stderr.isTTY && !options.quiet) say('Testing; a server that does not answer takes a while.')
   const reports = base
     ? await testRunning(base, name, options)
-    : await withOwnGateway(options, gateway => {
+    : await withOwnGateway(options, INTERRUPTED, (gateway, stopped) => {
         const { timeout: timeoutMs, retries } = options
         const names = gateway.status().upstreams.map(upstream => upstream.name)
-        return runAll(choose(name, names), (one, signal) =>
+        return runAll(choose(name, names), stopped, (one, signal) =>
           gateway.upstream(one).test({ timeoutMs, retries, signal }),
         )
       })
@@ -56,10 +58,12 @@ async function testRunning(
     status.upstreams.map(upstream => upstream.name),
   )
   const patience = retries * timeout + 2 ** retries * 500 + MARGIN_MS
-  return runAll(names, (one, signal) => {
-    const path = `/api/v1/upstreams/${encodeURIComponent(one)}/test?timeoutMs=${timeout}&retries=${retries}`
-    return postControl<TestReport>(base, path, patience, signal)
-  })
+  return interruptible(INTERRUPTED, stopped =>
+    runAll(names, stopped, (one, signal) => {
+      const path = `/api/v1/upstreams/${encodeURIComponent(one)}/test?timeoutMs=${timeout}&retries=${retries}`
+      return postControl<TestReport>(base, path, patience, signal)
+    }),
+  )
 }
 
 function choose(name: string | undefined, names: readonly string[]): readonly string[] {
@@ -69,22 +73,19 @@ function choose(name: string | undefined, names: readonly string[]): readonly st
   throw new CommandFailure(EXIT.failed, `No server named "${name}" is configured. There is: ${known}.`)
 }
 
-/** In the order of the names; a signal ends what is under way and leaves nothing behind. */
-async function runAll(names: readonly string[], run: RunTest): Promise<readonly TestReport[]> {
-  const stop = new AbortController()
-  const interrupt = () => stop.abort(new CommandFailure(EXIT.failed, 'The test was interrupted.'))
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, interrupt)
+/** In the order of the names. */
+async function runAll(
+  names: readonly string[],
+  signal: AbortSignal,
+  run: RunTest,
+): Promise<readonly TestReport[]> {
   const reports: TestReport[] = []
   const queue = names.entries()
   const work = async () => {
-    for (const [at, name] of queue) reports[at] = await run(name, stop.signal)
+    for (const [at, name] of queue) reports[at] = await run(name, signal)
   }
-  try {
-    await Promise.all(Array.from({ length: Math.min(SIDE_BY_SIDE, names.length) }, work))
-    return reports
-  } finally {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, interrupt)
-  }
+  await Promise.all(Array.from({ length: Math.min(SIDE_BY_SIDE, names.length) }, work))
+  return reports
 }
 
 function report(name: string | undefined, reports: readonly TestReport[], options: TestCommandOptions): void {

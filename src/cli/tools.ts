@@ -34,7 +34,7 @@ async function readListing(base: string): Promise<OwnedListing> {
 }
 
 function ownListing(options: ToolsOptions): Promise<OwnedListing> {
-  return withOwnGateway(options, async gateway => {
+  return withOwnGateway(options, 'The listing was interrupted.', async gateway => {
     // A list is what wakes the lazy ones.
     await gateway.listTools()
     await gateway.settled()

@@ -45,7 +45,20 @@ const unavailable = z
   .enum(['keep', 'hide'])
   .optional()
   .describe('Whether a server that is down stays listed with what it last offered. Default keep.')
+const pin = z
+  .enum(['off', 'warn', 'enforce'])
+  .optional()
+  .describe(
+    'When a tool or prompt is not described as it was: off = nothing, warn = say so, enforce = hold it until approved. Default warn.',
+  )
 const lazy = z.boolean().optional().describe('Start at first use instead of at boot. Default false.')
+
+const isolation = z
+  .enum(['shared', 'principal', 'session'])
+  .optional()
+  .describe(
+    'Who shares its connection, lists and state: all clients, those of one identity, or one session alone. Default shared.',
+  )
 
 const CACHE_RULE = `${DURATION_RULE}; or 0`
 const cacheTtl = z
@@ -100,6 +113,7 @@ export const serverOptions = z.strictObject({
     )
     .optional()
     .describe('Protocol era; auto finds out. Default auto.'),
+  isolation,
   ...timeouts,
   ...supervision,
   serial: z.boolean().optional().describe('true = one request at a time, as maxInFlight: 1. Default false.'),
@@ -118,6 +132,7 @@ export const serverOptions = z.strictObject({
     ),
   cacheTtl,
   unavailable,
+  pin,
   tools: filter.optional(),
   resources: filter.optional(),
   prompts: filter.optional(),
@@ -165,7 +180,7 @@ export const holdfastSchema = z.strictObject({
     .describe('Further values of the Origin header that are accepted.'),
   shutdownTimeout: duration.optional().describe('Most time that a stop may take. Default 30s.'),
   defaults: z
-    .strictObject({ ...timeouts, ...supervision, cacheTtl, unavailable, lazy })
+    .strictObject({ ...timeouts, ...supervision, cacheTtl, unavailable, pin, lazy, isolation })
     .optional()
     .describe('Used for every server that does not say otherwise.'),
 })
@@ -175,13 +190,6 @@ export type ServerOptions = z.infer<typeof serverOptions>
 export type HoldfastOptions = z.infer<typeof holdfastSchema>
 
 /** Options that the design names and that this version does not have: accepting one would be a lie. */
-export const NOT_YET: ReadonlySet<string> = new Set([
-  'isolation',
-  'exclusive',
-  'pin',
-  'profiles',
-  'rename',
-  'describe',
-])
+export const NOT_YET: ReadonlySet<string> = new Set(['exclusive', 'profiles', 'rename', 'describe'])
 
 export const SERVER_KEYS: readonly string[] = Object.keys(serverSchema.shape)

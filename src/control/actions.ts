@@ -21,7 +21,7 @@ export interface ActionSource {
   test(name: string, wishes: TestWishes): Promise<unknown>
 }
 
-const ACTION_PATH = /^\/api\/v1\/upstreams\/([^/]+)\/(restart|enable|disable|refresh|test)$/
+const ACTION_PATH = /^\/api\/v1\/upstreams\/([^/]+)\/(restart|enable|disable|refresh|approve|test)$/
 type Action = keyof UpstreamActions | 'test'
 
 /** Serves `POST /api/v1/upstreams/NAME/ACTION`; false when the path is none of them. */
@@ -40,7 +40,7 @@ export function serveAction(
     return true
   }
   const action = match[2] as Action
-  const done = action === 'test' ? test(source, name, req, res) : act(source, name, action, res)
+  const done = action === 'test' ? test(source, name, req, res) : act(source, name, action, req, res)
   done.catch(thrown => refuse(res, thrown))
   return true
 }
@@ -64,6 +64,7 @@ async function act(
   source: ActionSource,
   name: string,
   action: keyof UpstreamActions,
+  req: IncomingMessage,
   res: ServerResponse,
 ): Promise<void> {
   const actions = source.actions(name)
@@ -71,7 +72,8 @@ async function act(
     const reason = source.upstream(name)?.reason ?? 'its entry in the configuration cannot work'
     return sendJson(res, 409, { error: `${name} is misconfigured: ${reason}. Correct its entry first.` })
   }
-  await actions[action]()
+  if (action === 'approve') actions.approve(searchOf(req).getAll('tool'))
+  else await actions[action]()
   sendJson(res, 200, source.upstream(name))
 }
 
@@ -82,7 +84,7 @@ async function test(
   req: IncomingMessage,
   res: ServerResponse,
 ): Promise<void> {
-  const { searchParams } = new URL(req.url ?? '/', 'http://gateway')
+  const searchParams = searchOf(req)
   const gone = new AbortController()
   res.once('close', () => gone.abort(new Error('The one who asked for the test went away.')))
   const report = await source.test(name, {
@@ -91,6 +93,10 @@ async function test(
     signal: gone.signal,
   })
   sendJson(res, 200, report)
+}
+
+function searchOf(req: IncomingMessage): URLSearchParams {
+  return new URL(req.url ?? '/', 'http://gateway').searchParams
 }
 
 /** A text that is no number becomes NaN, which the test refuses in words. */

@@ -1,11 +1,11 @@
-import { EventEmitter } from 'node:events'
-import { createServer, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { rawRequest, rawStream } from '../../test/kit/raw-http.js'
 import { manualHost } from '../../test/kit/scripted-core.js'
+import { ClientBuffers } from '../downstream/transports/client-buffers.js'
+import { Outflow, watchRest } from '../downstream/transports/outflow.js'
 import { GatewayError, LIMITS } from '../model/index.js'
-import { EventStream } from './event-stream.js'
 import { healthOf } from './health.js'
 import { Control, type ControlSource } from './routes.js'
 import type { GatewayStatus, UpstreamStatus } from './status.js'
@@ -33,6 +33,9 @@ interface Served {
   /** Actions that were done, tests that were asked for. */
   readonly done: string[]
   readonly lines: Set<(line: string) => void>
+  readonly buffers: ClientBuffers
+  /** How large the status is, more or less. */
+  padding: string
   post(
     path: string,
     headers?: Record<string, string>,
@@ -46,12 +49,19 @@ async function withControl(body: (served: Served) => Promise<void>): Promise<voi
   const lines = new Set<(line: string) => void>()
   const act = (action: string) => () => Promise.resolve(void done.push(action))
   const all = [status('files'), status('wrong', { state: 'misconfigured', reason: 'X is not set' })]
+  const buffers = new ClientBuffers(time.host.clock)
   const source: ControlSource = {
     token: TOKEN,
     clock: time.host.clock,
+    readers: {
+      open: (res, drained) => new Outflow(res, buffers, { drained }),
+      watchRest: res => {
+        if (res.writableLength > 0) watchRest(res, buffers)
+      },
+    },
     transitions,
     draining: false,
-    status: () => ({ gateway: {}, upstreams: all }) as unknown as GatewayStatus,
+    status: () => ({ gateway: {}, padding: served.padding, upstreams: all }) as unknown as GatewayStatus,
     upstream: name => all.find(one => one.name === name) ?? null,
     actions: name =>
       name === 'files'
@@ -60,6 +70,10 @@ async function withControl(body: (served: Served) => Promise<void>): Promise<voi
             enable: () => void done.push('enable'),
             disable: act('disable'),
             refresh: act('refresh'),
+            approve: names => {
+              if (names?.includes('nothing')) throw new GatewayError('INVALID_PARAMS', 'files offers no tool')
+              done.push(['approve', ...(names ?? [])].join(' '))
+            },
           }
         : null,
     test: async (_name, { timeoutMs, attempts, signal }) => {
@@ -88,8 +102,9 @@ async function withControl(body: (served: Served) => Promise<void>): Promise<voi
     const answer = await rawRequest(`${url}${path}`, { method: 'POST', headers })
     return { status: answer.status, body: JSON.parse(answer.text) as Record<string, unknown> }
   }
+  const served: Served = { url, time, transitions, control, done, lines, buffers, padding: '', post }
   try {
-    await body({ url, time, transitions, control, done, lines, post })
+    await body(served)
   } finally {
     control.close()
     server.closeAllConnections()
@@ -98,7 +113,7 @@ async function withControl(body: (served: Served) => Promise<void>): Promise<voi
 }
 
 describe('acting on a server', () => {
-  test.each(['restart', 'enable', 'disable', 'refresh'])(
+  test.each(['restart', 'enable', 'disable', 'refresh', 'approve'])(
     '%s is done and answered with how it stands',
     async action => {
       await withControl(async ({ post, done }) => {
@@ -231,32 +246,85 @@ describe('the event stream', () => {
       for (const stream of streams) stream.drop()
     })
   })
+})
 
-  test('cuts off a reader that does not read, instead of keeping everything for it', () => {
-    const { host, ...time } = manualHost()
-    const res = Object.assign(new EventEmitter(), {
-      writableLength: 0,
-      written: 0,
-      destroyed: false,
-      writeHead: () => undefined,
-      flushHeaders: () => undefined,
-      end: () => undefined,
-      write(chunk: Buffer) {
-        this.writableLength += chunk.length
-        this.written += chunk.length
-      },
-      destroy() {
-        this.destroyed = true
-      },
+describe('a reader that does not read', () => {
+  const LINE = 'x'.repeat(64 * 1024)
+
+  /** A reader of `path` that has stopped after the headers, and the way to let it read on. */
+  async function stopped(url: string, path: string) {
+    const res = await new Promise<IncomingMessage>((resolve, reject) => {
+      request(`${url}${path}`, { agent: false }, resolve).on('error', reject).end()
     })
-    let closed = 0
-    const stream = new EventStream(res as unknown as ServerResponse, host.clock, () => {
-      closed += 1
+    let text = ''
+    res.setEncoding('utf8').pause()
+    res.on('error', () => undefined)
+    const read = () => void res.on('data', (chunk: string) => (text += chunk)).resume()
+    return { read, text: () => text, drop: () => res.destroy() }
+  }
+
+  /** Tells more and more until the sockets take nothing; returns how much was told. */
+  async function tellUntilFull({ buffers }: Served, tell: (at: number) => void): Promise<number> {
+    let told = 0
+    for (let full = 0; full < 50; ) {
+      tell(told++)
+      await new Promise(resolve => setImmediate(resolve))
+      full = buffers.bytes > LIMITS.clientBufferBytes - 2 * LINE.length ? full + 1 : 0
+    }
+    return told
+  }
+  const tellLine = ({ lines }: Served, at: number) => {
+    for (const tell of lines) tell(`${at} ${LINE}`)
+  }
+
+  test('costs at most LIMITS.clientBufferBytes, and is told how many lines it missed', async () => {
+    await withControl(async served => {
+      const { url, buffers, lines } = served
+      const reader = await stopped(url, '/api/v1/upstreams/files/logs?follow')
+      const told = await tellUntilFull(served, at => tellLine(served, at))
+      expect(buffers.bytes).toBeLessThanOrEqual(LIMITS.clientBufferBytes)
+      reader.read()
+      await expect.poll(reader.text).toContain('event: lost')
+      for (const tell of lines) tell('after')
+      await expect.poll(reader.text).toContain('"after"')
+      const came = [...reader.text().matchAll(/^data: \{"line":"(\d+) x/gm)].map(([, at]) => Number(at))
+      const lost = Number(/event: lost\ndata: \{"count":(\d+)\}/.exec(reader.text())?.[1])
+      expect(came).toEqual(Array.from({ length: told - lost }, (_, at) => at))
+      expect(lost).toBeGreaterThan(0)
+      expect([buffers.bytes, buffers.count]).toEqual([0, 0])
+      reader.drop()
     })
-    for (let i = 0; i < 100; i += 1) stream.send('transition', 'x'.repeat(64 * 1024))
-    expect(res.destroyed).toBe(true)
-    expect(res.written).toBeLessThan(LIMITS.clientBufferBytes + 2 * 64 * 1024)
-    expect([closed, time.timers]).toEqual([1, 0])
+  })
+
+  test('of events gets a new snapshot behind the gap, also a large one', async () => {
+    await withControl(async served => {
+      const { url, transitions } = served
+      served.padding = 'p'.repeat(2 * LIMITS.clientBufferBytes)
+      const reader = await stopped(url, '/api/v1/events')
+      await tellUntilFull(served, at =>
+        transitions.observe(status('files', { state: at % 2 ? 'ready' : 'backoff', reason: LINE })),
+      )
+      reader.read()
+      await expect.poll(() => reader.text().match(/^event: snapshot$/gm)?.length, { timeout: 5_000 }).toBe(2)
+      const order = [...reader.text().matchAll(/^event: (.*)$/gm)].map(([, event]) => event)
+      expect([order[0], ...order.slice(-2)]).toEqual(['snapshot', 'lost', 'snapshot'])
+      reader.drop()
+    })
+  })
+
+  test('is cut off after LIMITS.clientStalledMs, whether it follows or asked once', async () => {
+    await withControl(async served => {
+      const { url, buffers, lines, time } = served
+      const follows = await stopped(url, '/api/v1/upstreams/files/logs?follow')
+      await tellUntilFull(served, at => tellLine(served, at))
+      served.padding = 'p'.repeat(32 * 1024 * 1024)
+      const asked = await stopped(url, '/api/v1/status')
+      await expect.poll(() => buffers.count).toBe(2)
+      time.advance(LIMITS.clientStalledMs)
+      time.advance(LIMITS.clientStalledMs)
+      await expect.poll(() => [buffers.bytes, buffers.count, lines.size]).toEqual([0, 0, 0])
+      for (const reader of [follows, asked]) reader.drop()
+    })
   })
 })
 

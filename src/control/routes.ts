@@ -3,6 +3,7 @@ import type { Bytes } from '../model/index.js'
 import type { Clock } from '../runtime/ports.js'
 import { type ActionSource, decode, serveAction } from './actions.js'
 import { sendJson, sendRaw, takesVerb } from './answer.js'
+import type { ReaderBuffers } from './event-stream.js'
 import { healthOf } from './health.js'
 import type { GatewayStatus } from './status.js'
 import { Streams } from './streams.js'
@@ -19,6 +20,7 @@ export interface ToolListing {
 
 export interface ControlSource extends ActionSource {
   readonly clock: Clock
+  readonly readers: ReaderBuffers
   readonly transitions: TransitionFeed
   readonly draining: boolean
   status(): GatewayStatus
@@ -39,10 +41,17 @@ export class Control {
 
   /** False when the path is none of them. */
   handle(req: IncomingMessage, res: ServerResponse, path: string): boolean {
+    const stream = req.method === 'GET' ? this.#streamFor(req, path) : null
+    if (stream) {
+      stream(res)
+      return true
+    }
+    // All of the answer was handed over; for one who does not read it, it would be kept for ever.
+    res.once('prefinish', () => this.source.readers.watchRest(res))
     if (serveAction(this.source, req, res, path)) return true
-    const read = this.#readerFor(req, path)
-    if (!read) return false
-    if (takesVerb(req.method, res, path, ['GET', 'HEAD'])) read(res)
+    const answer = answerFor(this.source, path)
+    if (!answer) return false
+    if (takesVerb(req.method, res, path, ['GET', 'HEAD'])) void give(res, answer)
     return true
   }
 
@@ -51,18 +60,15 @@ export class Control {
     this.#streams.close()
   }
 
-  #readerFor(req: IncomingMessage, path: string): ((res: ServerResponse) => void) | null {
-    // A stream has no length to tell.
-    const streams = req.method === 'GET'
-    if (path === '/api/v1/events') return res => (streams ? this.#streams.events(res) : sendRaw(res, 200, ''))
+  #streamFor(req: IncomingMessage, path: string): ((res: ServerResponse) => void) | null {
+    if (path === EVENTS) return res => this.#streams.events(res)
     const name = /^\/api\/v1\/upstreams\/([^/]+)\/logs$/.exec(path)?.[1]
-    if (name !== undefined && streams && wantsFollow(req)) {
-      return res => this.#streams.logs(res, decode(name))
-    }
-    const answer = answerFor(this.source, path)
-    return answer && (res => void give(res, answer))
+    if (name === undefined || !wantsFollow(req)) return null
+    return res => this.#streams.logs(res, decode(name))
   }
 }
+
+const EVENTS = '/api/v1/events'
 
 /** `?follow`, `?follow=1`, `?follow=true`. */
 function wantsFollow(req: IncomingMessage): boolean {
@@ -98,6 +104,9 @@ function answerFor(source: ControlSource, path: string): (() => Answer | Promise
       return () => ({ status: 200, body: source.status() })
     case '/api/v1/upstreams':
       return () => ({ status: 200, body: { upstreams: source.status().upstreams } })
+    case EVENTS:
+      // To HEAD: a stream has no length to tell.
+      return () => ({ status: 200, body: '' })
     case '/api/v1/tools':
       return async () => ({ status: 200, body: encodeTools(await source.tools()) })
     default:

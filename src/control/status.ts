@@ -1,14 +1,17 @@
 import { isServing } from '../core/health/index.js'
 import {
   type BreakerState,
+  type CatalogFindings,
   type Health,
-  itemsIn,
+  type Isolation,
   KINDS,
   type Kind,
   type LastError,
   type MergedCatalog,
   type UpstreamView,
+  usableIn,
 } from '../model/index.js'
+import type { Clock } from '../runtime/ports.js'
 
 export type { Health } from '../model/index.js'
 export type Action = 'none' | 'sign_in' | 'restart' | 'fix_config' | 'approve' | 'wait'
@@ -30,8 +33,16 @@ export interface UpstreamStatus {
   readonly lastError: { readonly kind: string; readonly message: string; readonly at: string } | null
   readonly nextAttemptAt: string | null
   readonly breaker: BreakerState
+  readonly isolation: Isolation
+  /** Where not all share it: how many single identities or sessions have one of their own, and how those do. */
+  readonly instances: {
+    readonly total: number
+    readonly unhealthy: number
+    /** Of the one that became unhealthy last. */
+    readonly reason: string | null
+  } | null
   readonly catalog: {
-    readonly state: 'none' | 'live' | 'stale'
+    readonly state: 'none' | 'live' | 'stale' | 'held'
     readonly tools: number
     readonly resources: number
     readonly resourceTemplates: number
@@ -45,6 +56,18 @@ export interface UpstreamStatus {
       readonly by: string
       readonly reachableAs: string | null
     }[]
+    /** Tools and prompts that are not described as they were. */
+    readonly changed: readonly {
+      readonly kind: string
+      readonly name: string
+      readonly changed: readonly string[]
+      readonly diff: string
+      readonly at: string
+    }[]
+    /** Not listed and not called before a person approves them. */
+    readonly held: readonly { readonly kind: string; readonly name: string; readonly because: string }[]
+    /** Texts with characters that nobody sees, and names that look like others. */
+    readonly flagged: readonly { readonly kind: string; readonly name: string; readonly detail: string }[]
   }
   readonly pid: number | null
   readonly restarts: number
@@ -87,14 +110,16 @@ export interface Load {
   readonly queued: number
   /** Wall-clock ms. */
   readonly lastOkAt: number | null
+  readonly instances: UpstreamStatus['instances']
 }
 
 export function describeUpstream(
   view: UpstreamView,
   catalog: MergedCatalog,
   load: Load,
-  wallTime: number,
+  clock: Pick<Clock, 'now' | 'wallTime'>,
 ): UpstreamStatus {
+  const nextAttemptAt = nextAttemptOf(view, clock)
   return {
     name: view.name,
     prefix: view.prefix,
@@ -103,12 +128,14 @@ export function describeUpstream(
     health: view.health,
     state: view.state,
     since: iso(view.since),
-    summary: summaryOf(view, wallTime),
+    summary: summaryOf(view, clock.now()),
     action: actionOf(view),
     reason: view.reason,
     lastError: describeError(view.lastError),
-    nextAttemptAt: view.nextAttemptAt === null ? null : iso(view.nextAttemptAt),
+    nextAttemptAt: nextAttemptAt === null ? null : iso(nextAttemptAt),
     breaker: view.breaker,
+    isolation: view.isolation,
+    instances: describeInstances(load.instances),
     catalog: describeCatalog(view, catalog),
     pid: view.pid,
     restarts: view.restarts,
@@ -120,13 +147,32 @@ export function describeUpstream(
   }
 }
 
+/** Nothing that belongs to one of them but the reason. */
+function describeInstances(figures: Load['instances']): UpstreamStatus['instances'] {
+  return figures && { total: figures.total, unhealthy: figures.unhealthy, reason: figures.reason }
+}
+
+/** Wall-clock ms: as the lists tell it, unless the wall clock was set, or stood still, since then. */
+function nextAttemptOf(
+  { nextAttemptAt, nextAttemptDue }: UpstreamView,
+  clock: Pick<Clock, 'now' | 'wallTime'>,
+): number | null {
+  if (nextAttemptAt === null || nextAttemptDue === null) return nextAttemptAt
+  const now = clock.wallTime() + nextAttemptDue - clock.now()
+  return Math.abs(now - nextAttemptAt) < 1_000 ? nextAttemptAt : now
+}
+
 function describeCatalog(view: UpstreamView, merged: MergedCatalog): UpstreamStatus['catalog'] {
   const fetched = KINDS.flatMap(kind => {
     const known = view.catalog[kind]
     return 'fetchedAt' in known ? [known.fetchedAt] : []
   })
+  const { changed, held, flagged } = view.findings ?? NO_FINDINGS
+  const isFetched = KINDS.some(kind => view.catalog[kind].state === 'live')
+  const isLive = view.state === 'idle' || (isServing(view) && isFetched)
+  const word = fetched.length === 0 ? 'none' : isLive ? 'live' : 'stale'
   return {
-    state: fetched.length === 0 ? 'none' : isServing(view) || view.state === 'idle' ? 'live' : 'stale',
+    state: held.length > 0 ? 'held' : word,
     tools: count(view, 'tools'),
     resources: count(view, 'resources'),
     resourceTemplates: count(view, 'resourceTemplates'),
@@ -136,11 +182,23 @@ function describeCatalog(view: UpstreamView, merged: MergedCatalog): UpstreamSta
     shadowed: merged.shadowed
       .filter(entry => entry.upstream === view.name)
       .map(entry => ({ kind: entry.kind, name: entry.key, by: entry.by, reachableAs: entry.reachableAs })),
+    changed: changed.map(({ key, at, ...rest }) => ({ ...rest, name: key, at: iso(at) })),
+    held: held.map(({ kind, key, because }) => ({ kind, name: key, because })),
+    flagged: flagged.map(({ kind, key, detail }) => ({ kind, name: key, detail })),
   }
 }
 
+const NO_FINDINGS: CatalogFindings = { changed: [], held: [], flagged: [] }
+
+/** What waits for a person's yes, in words; empty when nothing does. */
+function waitsFor({ name, findings = NO_FINDINGS }: UpstreamView): string {
+  const { changed, held } = findings
+  if (held.length > 0) return `; ${held.length} held until approved (holdfast approve ${name})`
+  return changed.length > 0 ? `; ${changed.length} changed since approved (holdfast status ${name})` : ''
+}
+
 function count(view: UpstreamView, kind: Kind): number {
-  return itemsIn(view.catalog[kind]).length
+  return usableIn(view.catalog[kind]).length
 }
 
 function failedKinds(view: UpstreamView): Record<string, string> {
@@ -155,7 +213,8 @@ function failedKinds(view: UpstreamView): Record<string, string> {
 function actionOf(view: UpstreamView): Action {
   switch (view.state) {
     case 'ready':
-      return view.health === 'unhealthy' ? 'wait' : 'none'
+      if (view.health === 'unhealthy') return 'wait'
+      return waitsFor(view) === '' ? 'none' : 'approve'
     case 'auth_required':
       return 'sign_in'
     case 'misconfigured':
@@ -169,9 +228,9 @@ function actionOf(view: UpstreamView): Action {
   }
 }
 
-function summaryOf(view: UpstreamView, wallTime: number): string {
-  const next =
-    view.nextAttemptAt === null ? '' : `; next try in ${wholeSeconds(view.nextAttemptAt - wallTime)}`
+function summaryOf(view: UpstreamView, now: number): string {
+  const { nextAttemptDue } = view
+  const next = nextAttemptDue === null ? '' : `; next try in ${wholeSeconds(nextAttemptDue - now)}`
   if (view.state === 'disabled') return `${view.name} is ${view.reason ?? 'disabled'}.`
   if (view.state !== 'ready') {
     return `${view.name} is ${view.state.replace('_', ' ')}: ${view.reason ?? 'no reason known'}${next}.`
@@ -179,10 +238,10 @@ function summaryOf(view: UpstreamView, wallTime: number): string {
   if (view.reason !== null) return `${view.name} is ${view.health}: ${view.reason}${next}.`
   const failed = Object.entries(failedKinds(view))[0]
   if (failed) return `${view.name} is up, but ${failed[1]}.`
-  if (view.nextAttemptAt !== null) return `${view.name} is up and asked to be left alone${next}.`
+  if (nextAttemptDue !== null) return `${view.name} is up and asked to be left alone${next}.`
   const counts = KINDS.map(kind => ({ kind, n: count(view, kind) })).filter(({ n }) => n > 0)
   const offers = counts.map(({ kind, n }) => `${n} ${words(kind, n)}`).join(', ')
-  return `${view.name} is up${offers ? ` with ${offers}` : ''}.`
+  return `${view.name} is up${offers ? ` with ${offers}` : ''}${waitsFor(view)}.`
 }
 
 const SINGULAR: Readonly<Record<Kind, string>> = {

@@ -1,12 +1,13 @@
 import type { ServerResponse } from 'node:http'
 import type { Clock } from '../runtime/ports.js'
 import { sendJson } from './answer.js'
-import { EventStream } from './event-stream.js'
+import { EventStream, type ReaderBuffers, type StreamEvents } from './event-stream.js'
 import type { GatewayStatus } from './status.js'
 import type { TransitionFeed } from './transitions.js'
 
 export interface StreamSource {
   readonly clock: Clock
+  readonly readers: ReaderBuffers
   readonly transitions: TransitionFeed
   status(): GatewayStatus
   logs(name: string): readonly string[] | null
@@ -22,25 +23,26 @@ export class Streams {
 
   constructor(private readonly source: StreamSource) {}
 
-  /** How everything stands, then every transition. */
+  /** How everything stands, then every transition; how everything stands again after some were lost. */
   events(res: ServerResponse): void {
     const { transitions } = this.source
-    const stream = this.#stream(res, () => leave())
+    const tellAll = () => stream?.sendWhole('snapshot', this.source.status(), String(transitions.lastId))
+    const stream = this.#stream(res, { closed: () => leave(), caughtUp: tellAll })
     if (!stream) return
     const leave = transitions.listen(transition =>
       stream.send('transition', transition, String(transition.id)),
     )
-    stream.send('snapshot', this.source.status(), String(transitions.lastId))
+    tellAll()
   }
 
-  /** The lines that are kept, then each new one. */
+  /** The lines that are kept, then each new one; the number of those that were lost in place of them. */
   logs(res: ServerResponse, name: string): void {
     const lines = this.source.logs(name)
     if (!lines) {
       sendJson(res, 404, { error: `No server named ${JSON.stringify(name)} is configured.` })
       return
     }
-    const stream = this.#stream(res, () => leave())
+    const stream = this.#stream(res, { closed: () => leave() })
     if (!stream) return
     const tell = (line: string) => stream.send('line', { line })
     const leave = this.source.followLogs(name, tell)
@@ -51,15 +53,17 @@ export class Streams {
     for (const stream of [...this.#open]) stream.close()
   }
 
-  #stream(res: ServerResponse, left: () => void): EventStream | null {
+  #stream(res: ServerResponse, events: StreamEvents): EventStream | null {
     if (this.#open.size >= MAX_STREAMS) {
       sendJson(res, 503, { error: `${MAX_STREAMS} readers follow this gateway already.` })
       return null
     }
-    const stream: EventStream = new EventStream(res, this.source.clock, () => {
+    const { clock, readers } = this.source
+    const closed = () => {
       this.#open.delete(stream)
-      left()
-    })
+      events.closed()
+    }
+    const stream: EventStream = new EventStream(res, clock, readers, { ...events, closed })
     this.#open.add(stream)
     return stream
   }

@@ -1,4 +1,4 @@
-import type { Bytes, Scope } from '../model/index.js'
+import type { Bytes, Caller, Scope } from '../model/index.js'
 import type { GatewayCore } from '../runtime/ports.js'
 import { asBuffer, type Envelope, notificationMessage } from '../wire/index.js'
 import { retoken } from './eras/modern.js'
@@ -14,6 +14,7 @@ export class CallNotes {
     private readonly pace: Pace,
     private readonly core: GatewayCore,
     private readonly scope: Scope,
+    private readonly caller: Caller,
     private readonly envelope: Envelope,
     private readonly sink: AnswerSink,
   ) {}
@@ -46,7 +47,7 @@ export class CallNotes {
   }
 
   #lane(slot: string, method: string, change: (params: Bytes) => Bytes): Lane {
-    const upstream = ownerOf(this.core, this.scope, this.envelope)
+    const upstream = ownerOf(this.core, this.scope, this.caller, this.envelope)
     return new Lane(this.pace, upstream, params => {
       this.sink.interim(notificationMessage(method, change(params)), slot)
     })
@@ -54,9 +55,9 @@ export class CallNotes {
 }
 
 /** The server that a call goes to; all reads of templates together, whose owner only the runtime knows. */
-function ownerOf({ snapshot }: GatewayCore, scope: Scope, { method, name, uri }: Envelope): string {
+function ownerOf(core: GatewayCore, scope: Scope, caller: Caller, { method, name, uri }: Envelope): string {
   if (scope.kind === 'server') return scope.name
-  const { byKey } = snapshot.catalog
+  const { byKey } = core.snapshotFor(caller).catalog
   if (name !== null) return (method === 'prompts/get' ? byKey.prompts : byKey.tools).get(name)?.upstream ?? ''
   return (uri === null ? undefined : byKey.resources.get(uri)?.upstream) ?? ''
 }

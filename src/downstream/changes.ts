@@ -4,10 +4,10 @@ import type { Clock, Timer } from '../runtime/ports.js'
 /** The kinds of lists as clients know them: templates count as resources. */
 export type ListName = 'tools' | 'prompts' | 'resources'
 
-/** Changes of one list within this time are told as one. */
-const COALESCE_MS = 300
+/** The least time between two messages about one list: each may cost the client a listing. */
+const EVERY_MS = 5_000
 
-/** Tells one client about changed lists, each at most once in a while and none too few. */
+/** Tells one client about changed lists: the first change at once, those that follow as one, and none too few. */
 export class ChangeTeller {
   readonly #toldAt = new Map<ListName, number>()
   readonly #pending = new Map<ListName, Timer>()
@@ -20,8 +20,8 @@ export class ChangeTeller {
   note(kind: Kind): void {
     const list = kind === 'resourceTemplates' ? 'resources' : kind
     if (this.#pending.has(list)) return
-    const now = this.clock.now()
-    const wait = (this.#toldAt.get(list) ?? now - COALESCE_MS) + COALESCE_MS - now
+    const toldAt = this.#toldAt.get(list)
+    const wait = toldAt === undefined ? 0 : toldAt + EVERY_MS - this.clock.now()
     const timer = this.clock.after(Math.max(0, wait), () => {
       this.#pending.delete(list)
       this.#toldAt.set(list, this.clock.now())

@@ -358,7 +358,7 @@ describe('a subscription', () => {
       core.change('prompts', 'resources', 'resourceTemplates', 'resources')
       time.advance(0)
       core.change('resources')
-      time.advance(299)
+      time.advance(4_999)
       core.change('tools')
       time.advance(0)
       time.advance(1)

@@ -26,6 +26,8 @@ const STATE_ONLY_MS = 250
 export class LegacyCall implements RunningCall {
   #running: RunningCall | null = null
   #pause: Timer | null = null
+  /** Between two rounds: ends the call with an answer that says why. */
+  #giveUp: ((why: string, code: 'DENIED' | 'UPSTREAM_REMOVED') => void) | null = null
   #over = false
   #rounds = 0
 
@@ -37,7 +39,7 @@ export class LegacyCall implements RunningCall {
     private readonly sink: AnswerSink,
   ) {}
 
-  start(done: (outcome: Outcome) => void): RunningCall {
+  start(done: (outcome: Outcome) => void): this {
     this.#attempt(this.call, done)
     return this
   }
@@ -48,35 +50,42 @@ export class LegacyCall implements RunningCall {
     this.#running?.cancel(reason)
   }
 
+  /** The gateway stops: nobody is asked and no round begins any more. A round under way is ended by its server's end. */
+  stop(): void {
+    this.#giveUp?.('waited for the client when the gateway was stopped', 'UPSTREAM_REMOVED')
+  }
+
   #attempt(call: Call, done: (outcome: Outcome) => void): void {
     this.#running = this.core.call(call, outcome => {
       if (this.#over) return
       const wanted = inputRequired(outcome)
       if (!wanted) return done(outcome)
       this.#rounds += 1
-      if (this.#rounds > MAX_ROUNDS) return done(refused(outcome, `asked more than ${MAX_ROUNDS} times`))
-      this.#gather(wanted, outcome, done)
+      if (this.#rounds > MAX_ROUNDS)
+        return done(refused(outcome, `asked more than ${MAX_ROUNDS} times`, 'DENIED'))
+      this.#giveUp = (why, code) => {
+        this.#over = true
+        this.#pause?.cancel()
+        this.#giveUp = null
+        done(refused(outcome, why, code))
+      }
+      this.#gather(wanted, done)
     })
   }
 
-  #gather(wanted: InputRequired, outcome: Outcome, done: (outcome: Outcome) => void): void {
-    const { requests, state } = wanted
+  #gather({ requests, state }: InputRequired, done: (outcome: Outcome) => void): void {
     if (requests.length === 0) {
       const wait = STATE_ONLY_MS * 2 ** (this.#rounds - 1)
       this.#pause = this.clock.after(wait, () => this.#again(new Map(), state, done))
       return
     }
     const answers = new Map<string, Bytes>()
-    let failed = false
-    const giveUp = (why: string) => {
-      failed = true
-      this.#pause?.cancel()
-      done(refused(outcome, why))
-    }
+    const giveUp = (why: string) => this.#giveUp?.(why, 'DENIED')
     this.#pause = this.clock.after(ANSWER_MS, () => giveUp('asked the client, which did not answer in time'))
     for (const { key, method, params } of requests) {
+      if (this.#over) return
       const respond = (reply: Reply) => {
-        if (this.#over || failed) return
+        if (this.#over) return
         if ('error' in reply) return giveUp(`needed ${method} from the client: ${messageOf(reply.error)}`)
         answers.set(key, Buffer.from(reply.result))
         if (answers.size < requests.length) return
@@ -89,6 +98,7 @@ export class LegacyCall implements RunningCall {
 
   #again(answers: ReadonlyMap<string, Bytes>, state: Bytes | null, done: (outcome: Outcome) => void): void {
     if (this.#over) return
+    this.#giveUp = null
     const params = this.call.params ?? objectAt(json({}))
     const responses = editObject(objectAt(json({})), undefined, [...answers])
     const added: [string, Bytes][] = [['inputResponses', responses]]
@@ -136,9 +146,9 @@ function readRequests(map: ObjectSlice): InputRequired['requests'] {
 }
 
 /** There is no way to tell a modern server that the client will not answer: the call simply ends here. */
-function refused(outcome: Outcome, why: string): Outcome {
+function refused(outcome: Outcome, why: string, code: 'DENIED' | 'UPSTREAM_REMOVED'): Outcome {
   const upstream = outcome.kind === 'answered' ? outcome.upstream : ''
-  const error = new GatewayError('DENIED', `${upstream} ${why}. The call was given up.`, {
+  const error = new GatewayError(code, `${upstream} ${why}. The call was given up.`, {
     upstream,
     reason: why,
   })

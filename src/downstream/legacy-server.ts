@@ -2,6 +2,7 @@ import {
   type Bytes,
   type Call,
   type CallContext,
+  type Caller,
   EMPTY_OBJECT,
   type GatewayError,
   type Kind,
@@ -11,7 +12,7 @@ import {
   NEWEST_LEGACY,
   type Scope,
 } from '../model/index.js'
-import type { Clock, GatewayCore, RunningCall } from '../runtime/ports.js'
+import type { Clock, GatewayCore } from '../runtime/ports.js'
 import {
   type Envelope,
   errorMessage,
@@ -28,7 +29,7 @@ import { CallNotes } from './call-notes.js'
 import { encodeLegacy, legacyTool } from './eras/legacy.js'
 import { asError, encodeFailure, type Final, rpcError, sameId, stopping, tooMany } from './failures.js'
 import { LegacyCall } from './legacy-call.js'
-import { LegacySession } from './legacy-session.js'
+import { LegacySession, type SessionRequest } from './legacy-session.js'
 import { cursorOf, encodeList, listedKind } from './lists.js'
 import type { Pace } from './pace.js'
 import type { AnswerSink } from './sink.js'
@@ -36,12 +37,7 @@ import type { AnswerSink } from './sink.js'
 const LOG_LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency']
 
 /** Offered in no handshake; passed on to a server, they would change what its other clients share. */
-const NOT_OFFERED = new Set([
-  'resources/subscribe',
-  'resources/unsubscribe',
-  'server/discover',
-  'subscriptions/listen',
-])
+const NOT_OFFERED = new Set(['server/discover', 'subscriptions/listen'])
 
 /** The handshake. A client that names no version that is spoken here gets the newest one of its era. */
 export function beginSession(
@@ -50,7 +46,7 @@ export function beginSession(
   envelope: Envelope,
   scope: Scope,
   id: string,
-  principal: string,
+  caller: Caller,
 ): { readonly session: LegacySession; readonly answer: Bytes } {
   const { params, bytes } = envelope
   const text = (key: string) => {
@@ -66,13 +62,13 @@ export function beginSession(
   const session = new LegacySession(
     id,
     scope,
-    principal,
+    caller,
     version,
     object('capabilities') ?? EMPTY_OBJECT,
     object('clientInfo'),
     clock,
   )
-  const { serverInfo, capabilities, instructions } = core.offer(scope)
+  const { serverInfo, capabilities, instructions } = core.offer(scope, caller)
   const result = {
     protocolVersion: version,
     capabilities,
@@ -93,7 +89,7 @@ export class LegacyServer {
   take(session: LegacySession, envelope: Envelope): void {
     if (envelope.kind === 'result' || envelope.kind === 'error') return session.answered(envelope)
     if (envelope.method === 'notifications/initialized') {
-      session.watch(listener => this.core.onListChanged(session.scope, listener))
+      session.watch(listener => this.core.onListChanged(session.scope, listener, session.caller))
     } else if (envelope.method === 'notifications/cancelled') this.#cancel(session, envelope)
   }
 
@@ -129,6 +125,10 @@ export class LegacyServer {
         return answer({ error: rpcError(-32600, 'This session is initialized already.') })
       case 'logging/setLevel':
         return answer(setLogLevel(session, envelope))
+      case 'resources/subscribe':
+        return this.#subscribe(session, envelope, answer, dropped)
+      case 'resources/unsubscribe':
+        return answer(unsubscribe(session, envelope))
       default:
         if (NOT_OFFERED.has(method)) return answer({ error: rpcError(-32601, `Method not found: ${method}`) })
         return this.#call(session, envelope, sink, answer, dropped)
@@ -141,6 +141,41 @@ export class LegacyServer {
     return this.core.draining ? stopping() : null
   }
 
+  /** Counts the request as running until `finish`, or until the client cancels it. */
+  #run(
+    session: LegacySession,
+    { id, method }: Envelope,
+    answer: (final: Final) => void,
+    dropped: () => void,
+  ): (final: Final) => void {
+    if (id === null) return answer
+    const finish = (final: Final) => {
+      if (session.running.get(id) !== running) return
+      session.running.delete(id)
+      answer(final)
+    }
+    const stop = () => finish(encodeFailure(method ?? '', stopping()))
+    const running: SessionRequest = { cancel: dropped, stop }
+    session.running.set(id, running)
+    return finish
+  }
+
+  #subscribe(
+    session: LegacySession,
+    envelope: Envelope,
+    answer: (final: Final) => void,
+    dropped: () => void,
+  ): void {
+    const uri = uriOf(envelope)
+    if (uri === undefined) return answer({ error: rpcError(-32602, NO_URI) })
+    const finish = this.#run(session, envelope, answer, dropped)
+    session.follow(this.core, uri, refusal => {
+      const { method, params } = envelope
+      const final = refusal && encodeLegacy({ method: method ?? '', params }, refusal)
+      finish(final ?? { result: EMPTY_OBJECT })
+    })
+  }
+
   #list(
     kind: Kind,
     session: LegacySession,
@@ -148,15 +183,7 @@ export class LegacyServer {
     answer: (final: Final) => void,
     dropped: () => void,
   ): void {
-    const { id } = envelope
-    if (id === null) return
-    const running: RunningCall = { cancel: dropped }
-    const finish = (final: Final) => {
-      if (session.running.get(id) !== running) return
-      session.running.delete(id)
-      answer(final)
-    }
-    session.running.set(id, running)
+    const finish = this.#run(session, envelope, answer, dropped)
     void this.#page(kind, session, envelope).then(
       result => finish({ result }),
       thrown => finish(encodeFailure(LIST_METHOD[kind], asError(thrown))),
@@ -164,7 +191,7 @@ export class LegacyServer {
   }
 
   async #page(kind: Kind, session: LegacySession, envelope: Envelope): Promise<Bytes> {
-    const page = await this.core.list(kind, session.scope, cursorOf(envelope))
+    const page = await this.core.list(kind, session.scope, cursorOf(envelope), session.caller)
     return encodeList(kind, page, {}, '', kind === 'tools' ? legacyTool : undefined)
   }
 
@@ -177,7 +204,7 @@ export class LegacyServer {
   ): void {
     const { id } = envelope
     if (id === null) return
-    const notes = new CallNotes(this.pace, this.core, session.scope, envelope, sink)
+    const notes = new CallNotes(this.pace, this.core, session.scope, session.caller, envelope, sink)
     const call: Call = {
       method: envelope.method ?? '',
       params: envelope.params,
@@ -198,6 +225,7 @@ export class LegacyServer {
         notes.drop()
         dropped()
       },
+      stop: () => running.stop(),
     })
   }
 }
@@ -212,7 +240,7 @@ function contextFor(
   const found = meta && member(meta, 'progressToken')
   const token = found ? Buffer.from(slice(bytes, found)) : undefined
   return {
-    principal: session.principal,
+    ...session.caller,
     scope: session.scope,
     era: 'legacy',
     capabilities: session.capabilities,
@@ -222,6 +250,21 @@ function contextFor(
     onLog: params => notes.log(params),
     ...(session.canBeAsked ? { onAsk: ask => session.ask(ask, sink) } : {}),
   }
+}
+
+const NO_URI = 'params.uri must be a string.'
+
+function uriOf({ params, bytes }: Envelope): string | undefined {
+  const found = params && member(params, 'uri')
+  return found ? stringAt(bytes, found) : undefined
+}
+
+/** Of what was never subscribed to, too: afterwards it is so. */
+function unsubscribe(session: LegacySession, envelope: Envelope): Final {
+  const uri = uriOf(envelope)
+  if (uri === undefined) return { error: rpcError(-32602, NO_URI) }
+  session.unfollow(uri)
+  return { result: EMPTY_OBJECT }
 }
 
 function setLogLevel(session: LegacySession, { params, bytes }: Envelope): Final {

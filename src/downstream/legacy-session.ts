@@ -1,10 +1,11 @@
 import type { Use } from '../core/session/index.js'
 import { SmallTable } from '../core/tables/index.js'
-import type { Ask, Bytes, Kind, Reply, Scope } from '../model/index.js'
-import type { Clock, RunningCall } from '../runtime/ports.js'
+import type { Ask, Bytes, Caller, Kind, Outcome, Reply, Scope } from '../model/index.js'
+import type { Clock, GatewayCore, RunningCall } from '../runtime/ports.js'
 import {
   type Envelope,
   type JsonRpcId,
+  json,
   member,
   notificationMessage,
   objectAt,
@@ -13,6 +14,7 @@ import {
 } from '../wire/index.js'
 import { ChangeTeller, type ListName } from './changes.js'
 import { rpcError } from './failures.js'
+import { Followed } from './followed.js'
 import type { AnswerSink } from './sink.js'
 
 /** Capability that a client must have declared for each question. */
@@ -22,10 +24,18 @@ const ASKABLE: Readonly<Record<string, string>> = {
   'roots/list': 'roots',
 }
 
+const UPDATED = 'notifications/resources/updated'
+
 interface Pending {
   readonly respond: (reply: Reply) => void
   /** The answer to the request that the question belongs to. */
   readonly sink: AnswerSink
+}
+
+/** One request of the session. */
+export interface SessionRequest extends RunningCall {
+  /** The gateway stops: answers it, unless its server's end has done so already or will. */
+  stop(): void
 }
 
 /** Where notifications go that belong to no request. */
@@ -38,22 +48,23 @@ export interface Channel {
 
 /** One legacy client after `initialize`: what it declared, what it runs, and what it has been asked. */
 export class LegacySession {
-  readonly running = new SmallTable<JsonRpcId, RunningCall>()
+  readonly running = new SmallTable<JsonRpcId, SessionRequest>()
   logLevel: string | null = null
   /** Whether there is anything that this client could be asked. */
   readonly canBeAsked: boolean
   #channel: Channel | null = null
   readonly #asks = new Map<number, Pending>()
-  /** What changed while there was no channel. */
-  readonly #unsaid = new Set<ListName>()
+  /** What there was to tell while there was no channel, by what it is about: lists, and resources that are followed. */
+  readonly #unsaid = new Map<string, Bytes>()
   readonly #changes: ChangeTeller
   #nextAsk = 1
   #leave: (() => void) | null = null
+  #followed: Followed | null = null
 
   constructor(
     readonly id: string,
     readonly scope: Scope,
-    readonly principal: string,
+    readonly caller: Caller,
     readonly version: string,
     readonly capabilities: Bytes,
     readonly clientInfo: Bytes | undefined,
@@ -74,9 +85,22 @@ export class LegacySession {
     this.#leave ??= onListChanged(kind => this.#changes.note(kind))
   }
 
+  /** From now on, or no more, changes of that resource are told. @param settled as in `Followed.add` */
+  follow(core: GatewayCore, uri: string, settled: (refusal: Outcome | null) => void): void {
+    this.#followed ??= new Followed(core, this.scope, this.caller, (about, params) =>
+      this.#tellUpdate(about, params),
+    )
+    this.#followed.add(uri, settled)
+  }
+
+  unfollow(uri: string): void {
+    this.#followed?.drop(uri)
+    this.#unsaid.delete(slotOf(uri))
+  }
+
   openChannel(channel: Channel): void {
     this.#channel = channel
-    for (const list of this.#unsaid) channel.send(changed(list), list)
+    for (const [slot, message] of this.#unsaid) channel.send(message, slot)
     this.#unsaid.clear()
   }
 
@@ -128,10 +152,17 @@ export class LegacySession {
     this.running.delete(requestId)?.cancel(reason)
   }
 
+  /** Whoever still waits is told; `end` comes next. */
+  stop(): void {
+    for (const request of [...this.running.values()]) request.stop()
+  }
+
   end(reason: string): void {
     this.#leave?.()
     this.#leave = null
     this.#changes.stop()
+    this.#followed?.end()
+    this.#unsaid.clear()
     this.#channel?.end()
     this.#channel = null
     for (const running of this.running.values()) running.cancel(reason)
@@ -142,10 +173,25 @@ export class LegacySession {
 
   #tell(list: ListName): void {
     if (this.#channel) this.#channel.send(changed(list), list)
-    else this.#unsaid.add(list)
+    else this.#unsaid.set(list, changed(list))
+  }
+
+  #tellUpdate(uri: string, params: Bytes): void {
+    const message = notificationMessage(UPDATED, params)
+    if (this.#channel) return this.#channel.send(message, Buffer.from(params).toString())
+    // Of several parts of it, in the end all that counts is that it changed.
+    const slot = slotOf(uri)
+    const before = this.#unsaid.get(slot)
+    const same = !before || Buffer.compare(before, message) === 0
+    this.#unsaid.set(slot, same ? message : notificationMessage(UPDATED, json({ uri })))
   }
 }
 
 function changed(list: ListName): Bytes {
   return notificationMessage(`notifications/${list}/list_changed`, null)
+}
+
+/** No list has such a name. */
+function slotOf(uri: string): string {
+  return `resource ${uri}`
 }

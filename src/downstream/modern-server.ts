@@ -2,6 +2,7 @@ import {
   type Bytes,
   type Call,
   type CallContext,
+  type Caller,
   EMPTY_OBJECT,
   KINDS,
   type Kind,
@@ -15,20 +16,17 @@ import {
   idBytes,
   json,
   member,
-  notificationMessage,
-  objectAt,
-  parseAt,
   resultMessage,
   slice,
   stringAt,
   typeAt,
 } from '../wire/index.js'
 import { CallNotes } from './call-notes.js'
-import { ChangeTeller } from './changes.js'
 import { type Claim, SUPPORTED_VERSIONS } from './classify.js'
 import { encodeModern, encodeModernFailure, modernMeta, modernTool } from './eras/modern.js'
 import { asError, type Final, rpcError, stopping } from './failures.js'
 import { checkHeaders, type InboundHeaders } from './header-check.js'
+import { type Filter, filterOf, Listening } from './listen.js'
 import { cursorOf, encodeList, listedKind } from './lists.js'
 import type { Pace } from './pace.js'
 import type { AnswerSink } from './sink.js'
@@ -62,13 +60,13 @@ export interface ModernRequest {
   /** Null on transports without headers. */
   readonly headers: InboundHeaders | null
   readonly scope: Scope
-  readonly principal: string
+  readonly caller: Caller
   readonly sink: AnswerSink
 }
 
 /** Serves stateless requests: everything about the caller stands in the request. */
 export class ModernServer {
-  readonly #listens = new Set<() => void>()
+  readonly #listens = new Set<Listening>()
 
   constructor(
     private readonly core: GatewayCore,
@@ -91,13 +89,13 @@ export class ModernServer {
     }
     const method = envelope.method ?? ''
     if (this.core.draining) {
-      answer(encodeModernFailure(method, stopping(), this.#info(request.scope)))
+      answer(encodeModernFailure(method, stopping(), this.#info(request)))
       return null
     }
     const kind = listedKind(method)
     if (kind) return this.#list(kind, request, answer)
     if (method === 'server/discover') {
-      answer({ result: this.#discover(request.scope) })
+      answer({ result: this.#discover(request) })
       return null
     }
     if (method === 'subscriptions/listen') return this.#listen(request, id, answer)
@@ -106,15 +104,15 @@ export class ModernServer {
 
   /** Ends every listen stream in the way that says: gracefully. */
   close(): void {
-    for (const end of [...this.#listens]) end()
+    for (const listening of [...this.#listens]) listening.end()
   }
 
-  #info(scope: Scope) {
-    return this.core.offer(scope).serverInfo
+  #info({ scope, caller }: ModernRequest) {
+    return this.core.offer(scope, caller).serverInfo
   }
 
   /** In the order of the specification: version, envelope, headers, method. */
-  #refuse({ envelope, claim, headers, scope }: ModernRequest): Final | null {
+  #refuse({ envelope, claim, headers, scope, caller }: ModernRequest): Final | null {
     const versionFault = headers && headers.version !== undefined && headers.version !== claim.version
     if (headers && (headers.version === undefined || versionFault)) {
       const got = headers.version === undefined ? 'is missing' : `says ${JSON.stringify(headers.version)}`
@@ -129,21 +127,22 @@ export class ModernServer {
     }
     const incomplete = envelopeFault(envelope)
     if (incomplete) return { error: rpcError(-32602, incomplete), status: 400 }
-    const fault = headers && checkHeaders(headers, envelope, name => this.core.headerParams(scope, name))
+    const fault =
+      headers && checkHeaders(headers, envelope, name => this.core.headerParams(scope, name, caller))
     if (fault) return mismatch(fault)
     const method = envelope.method ?? ''
     const known = METHODS.has(method) || (scope.kind === 'server' && !GONE.has(method))
     return known ? null : { error: rpcError(-32601, `Method not found: ${method}`), status: 404 }
   }
 
-  #list(kind: Kind, { envelope, scope }: ModernRequest, answer: (final: Final) => void): RunningCall {
+  #list(kind: Kind, request: ModernRequest, answer: (final: Final) => void): RunningCall {
     let cancelled = false
     const finish = (final: Final) => {
       if (!cancelled) answer(final)
     }
-    void this.#page(kind, envelope, scope).then(
+    void this.#page(kind, request).then(
       result => finish({ result }),
-      thrown => finish(encodeModernFailure(LIST_METHOD[kind], asError(thrown), this.#info(scope))),
+      thrown => finish(encodeModernFailure(LIST_METHOD[kind], asError(thrown), this.#info(request))),
     )
     return {
       cancel: () => {
@@ -152,15 +151,16 @@ export class ModernServer {
     }
   }
 
-  async #page(kind: Kind, envelope: Envelope, scope: Scope): Promise<Bytes> {
-    const page = await this.core.list(kind, scope, cursorOf(envelope))
+  async #page(kind: Kind, request: ModernRequest): Promise<Bytes> {
+    const { envelope, scope, caller } = request
+    const page = await this.core.list(kind, scope, cursorOf(envelope), caller)
     const members = `,"resultType":"complete","ttlMs":${page.ttlMs},"cacheScope":"${page.cacheScope}"`
     const change = kind === 'tools' ? modernTool : undefined
-    return encodeList(kind, page, modernMeta(this.#info(scope)), members, change)
+    return encodeList(kind, page, modernMeta(this.#info(request)), members, change)
   }
 
-  #discover(scope: Scope): Bytes {
-    const { serverInfo, capabilities, instructions } = this.core.offer(scope)
+  #discover({ scope, caller }: ModernRequest): Bytes {
+    const { serverInfo, capabilities, instructions } = this.core.offer(scope, caller)
     return json({
       resultType: 'complete',
       supportedVersions: SUPPORTED_VERSIONS,
@@ -173,12 +173,12 @@ export class ModernServer {
   }
 
   #call(request: ModernRequest, answer: (final: Final) => void): RunningCall {
-    const { envelope, scope, sink } = request
+    const { envelope, scope, caller, sink } = request
     const method = envelope.method ?? ''
-    const notes = new CallNotes(this.pace, this.core, scope, envelope, sink)
+    const notes = new CallNotes(this.pace, this.core, scope, caller, envelope, sink)
     const call: Call = { method, params: envelope.params, context: contextFor(request, notes) }
     const running = this.core.call(call, outcome => {
-      const final = encodeModern(call, outcome, this.#info(scope))
+      const final = encodeModern(call, outcome, this.#info(request))
       if (!final) return
       notes.flush()
       answer(final)
@@ -192,58 +192,22 @@ export class ModernServer {
   }
 
   #listen(request: ModernRequest, id: Bytes, answer: (final: Final) => void): RunningCall | null {
-    const { envelope, scope, sink } = request
-    const wanted = wantedChanges(envelope)
-    const info = this.#info(scope)
-    const tagged = json({ _meta: subscriptionMeta(id) })
-    const acknowledged = json({ _meta: subscriptionMeta(id), notifications: wanted })
-    if (!sink.interim(notificationMessage('notifications/subscriptions/acknowledged', acknowledged), null)) {
-      answer(NO_STREAM)
+    const { envelope, scope, caller, sink } = request
+    const info = this.#info(request)
+    let filter: Filter
+    try {
+      filter = filterOf(envelope)
+    } catch (thrown) {
+      answer(encodeModernFailure('subscriptions/listen', asError(thrown), info))
       return null
     }
-    const changes = new ChangeTeller(this.pace.clock, list => {
-      sink.interim(notificationMessage(`notifications/${list}/list_changed`, tagged), `${list} ${tagged}`)
-    })
-    const unwatch = this.core.onListChanged(scope, kind => {
-      const list = kind === 'resourceTemplates' ? 'resources' : kind
-      if (wanted[`${list}ListChanged`]) changes.note(kind)
-    })
-    const leave = () => {
-      unwatch()
-      changes.stop()
-      this.#listens.delete(end)
-    }
-    const end = () => {
-      leave()
-      answer({
-        result: json({ resultType: 'complete', _meta: { ...modernMeta(info), ...subscriptionMeta(id) } }),
-      })
-    }
-    this.#listens.add(end)
-    return { cancel: leave }
+    const left = () => this.#listens.delete(listening)
+    const listen = { envelope, id, scope, caller, sink, info, answer, left }
+    const listening = new Listening(this.core, this.pace.clock, listen, filter)
+    this.#listens.add(listening)
+    listening.start()
+    return listening
   }
-}
-
-const NO_STREAM: Final = {
-  error: rpcError(-32600, 'subscriptions/listen is answered by an event stream; accept text/event-stream.'),
-  status: 406,
-}
-
-/** The subscription's id is the id of the request, in the same JSON type. */
-function subscriptionMeta(id: Bytes): Record<string, unknown> {
-  return { [`${KEY}subscriptionId`]: parseAt(id, { start: 0, end: id.length }) }
-}
-
-function wantedChanges({ params, bytes }: Envelope): Record<string, boolean> {
-  const found = params && member(params, 'notifications')
-  if (!params || !found || typeAt(bytes, found) !== 'object') return {}
-  const asked = objectAt(bytes, found)
-  const honoured: Record<string, boolean> = {}
-  for (const name of ['toolsListChanged', 'promptsListChanged', 'resourcesListChanged']) {
-    const entry = member(asked, name)
-    if (entry && parseAt(bytes, entry) === true) honoured[name] = true
-  }
-  return honoured
 }
 
 function envelopeFault({ meta }: Envelope): string | null {
@@ -262,7 +226,7 @@ function mismatch(message: string): Final {
   return { error: rpcError(-32020, message), status: 400 }
 }
 
-function contextFor({ envelope, scope, principal }: ModernRequest, notes: CallNotes): CallContext {
+function contextFor({ envelope, scope, caller }: ModernRequest, notes: CallNotes): CallContext {
   const { meta, bytes } = envelope
   const raw = (key: string): Bytes | undefined => {
     const found = meta && member(meta, key)
@@ -273,7 +237,7 @@ function contextFor({ envelope, scope, principal }: ModernRequest, notes: CallNo
   const levelMember = meta && member(meta, `${KEY}logLevel`)
   const logLevel = levelMember ? stringAt(bytes, levelMember) : undefined
   return {
-    principal,
+    ...caller,
     scope,
     era: 'modern',
     capabilities: raw(`${KEY}clientCapabilities`) ?? EMPTY_OBJECT,

@@ -40,13 +40,12 @@ describe('the shedder', () => {
   })
 
   test('refuses first what lasts, then every request, and a ping never', () => {
+    const lasting = ['initialize', 'subscriptions/listen', 'resources/subscribe']
     const refused = (level: 0 | 1 | 2 | 3) =>
-      ['initialize', 'subscriptions/listen', 'tools/call', 'tools/list', 'ping'].filter(method =>
-        shed({ ...NO_LOAD, level }, method),
-      )
+      [...lasting, 'tools/call', 'tools/list', 'ping'].filter(method => shed({ ...NO_LOAD, level }, method))
     expect(refused(0)).toEqual([])
-    expect(refused(1)).toEqual(['initialize', 'subscriptions/listen'])
-    const all = ['initialize', 'subscriptions/listen', 'tools/call', 'tools/list']
+    expect(refused(1)).toEqual(lasting)
+    const all = [...lasting, 'tools/call', 'tools/list']
     expect([refused(2), refused(3)]).toEqual([all, all])
     expect(shed({ level: 2, retryAfterMs: () => 1_234 }, 'tools/call')).toMatchObject({
       rpcCode: 42901,

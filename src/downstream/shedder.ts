@@ -24,7 +24,7 @@ export function shed(load: LoadView, method: string | null): GatewayError | null
 
 function refusedAt(level: LoadLevel, method: string | null): string | null {
   if (method === 'initialize') return 'new sessions'
-  if (method === 'subscriptions/listen') return 'new subscriptions'
+  if (method === 'subscriptions/listen' || method === 'resources/subscribe') return 'new subscriptions'
   // A client that is told that its server is dead would begin anew, which costs more than the answer.
   return level >= 2 && method !== 'ping' ? 'new requests' : null
 }

@@ -137,4 +137,41 @@ describe('time', () => {
     clock.after(10, () => undefined).cancel()
     expect(machine.pending).toBe(0)
   })
+
+  test('asks the machine for a long timer only when it is near, and fires it on time', () => {
+    const machine = new Machine()
+    const clock = createClock(machine)
+    const fired: number[] = []
+    const startedAt = machine.now()
+    const timers = Array.from({ length: 100 }, () => clock.after(60_000, () => fired.push(-1)))
+    // The beat alone.
+    expect(machine.pending).toBe(1)
+    for (const ms of [60_000, 2_001, 5_000.5]) clock.after(ms, () => fired.push(machine.now() - startedAt))
+    for (const timer of timers) timer.cancel()
+    machine.run(57_000)
+    expect(fired).toEqual([2_001, 5_001])
+    expect(machine.pending).toBe(1)
+    machine.run(3_000)
+    expect([fired.at(-1), machine.pending]).toEqual([60_000, 0])
+  })
+
+  test('lets a stall move long timers too, and drops one that is cancelled twice once', () => {
+    const machine = new Machine()
+    const clock = createClock(machine)
+    let fired = 0
+    clock.after(10_000, () => {
+      fired += 1
+    })
+    const dropped = clock.after(10_000, () => {
+      fired += 100
+    })
+    dropped.cancel()
+    dropped.cancel()
+    machine.run(1_000)
+    machine.stall(60_000)
+    machine.run(8_400)
+    expect(fired).toBe(0)
+    machine.run(600)
+    expect([fired, machine.pending]).toEqual([1, 0])
+  })
 })

@@ -1,5 +1,5 @@
 import { LIMITS } from '../model/index.js'
-import type { Clock } from '../runtime/ports.js'
+import type { Clock, Timer } from '../runtime/ports.js'
 
 /** How often the loop is seen to turn while any timer is pending. */
 const BEAT_MS = 500
@@ -30,11 +30,33 @@ export function createClock(source: TimeSource = MACHINE): Clock {
   return new StallClock(source)
 }
 
+/** Anything later than this is looked at with the beat: most long timers are cancelled before they come near. */
+const FAR_MS = 4 * BEAT_MS
+
+/** One call of `after`. A class and no closures: each request of a client makes one. */
+class Due implements Timer {
+  timer: NodeJS.Timeout | null = null
+  over = false
+
+  constructor(
+    private readonly clock: StallClock,
+    readonly at: number,
+    readonly fn: () => void,
+  ) {}
+
+  cancel(): void {
+    if (this.over) return
+    this.over = true
+    this.clock.drop(this)
+  }
+}
+
 class StallClock implements Clock {
   #stalled = 0
   #lastBeat = 0
   #beat: NodeJS.Timeout | null = null
   #pending = 0
+  readonly #far = new Set<Due>()
   readonly #listeners = new Set<(lateMs: number) => void>()
 
   constructor(private readonly source: TimeSource) {}
@@ -47,37 +69,50 @@ class StallClock implements Clock {
     return this.source.wallTime()
   }
 
-  after(ms: number, fn: () => void) {
+  after(ms: number, fn: () => void): Timer {
     // NaN and delays beyond the largest one would make Node fire at once.
     const delay = Math.min(Math.max(0, ms || 0), LIMITS.timerMs)
-    const due = this.now() + delay
-    let timer: NodeJS.Timeout | null = null
-    const fire = () => {
-      const left = due - this.now()
-      // A stall has moved it; or Node, which reckons from the start of its turn, was a little early.
-      if (left > 0) {
-        timer = this.source.set(fire, Math.max(1, left))
-        return
-      }
-      timer = null
-      this.#release()
-      fn()
-    }
+    const due = new Due(this, this.now() + delay, fn)
     this.#hold()
-    timer = this.source.set(fire, delay)
-    return {
-      cancel: () => {
-        if (!timer) return
-        this.source.clear(timer)
-        timer = null
-        this.#release()
-      },
-    }
+    if (delay > FAR_MS) this.#far.add(due)
+    else this.#set(due, delay)
+    return due
   }
 
   onStall(listener: (lateMs: number) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
+  }
+
+  /** For `Due` alone. */
+  drop(due: Due): void {
+    if (due.timer) this.source.clear(due.timer)
+    else this.#far.delete(due)
+    this.#release()
+  }
+
+  #set(due: Due, ms: number): void {
+    due.timer = this.source.set(() => this.#fire(due), ms)
+  }
+
+  #fire(due: Due): void {
+    const left = due.at - this.now()
+    // A stall has moved it; or Node, which reckons from the start of its turn, was a little early.
+    if (left > 0) return this.#set(due, Math.max(1, left))
+    due.over = true
+    this.#release()
+    due.fn()
+  }
+
+  #comeNear(): void {
+    if (this.#far.size === 0) return
+    const now = this.now()
+    for (const due of this.#far) {
+      const left = due.at - now
+      if (left > FAR_MS) continue
+      this.#far.delete(due)
+      this.#set(due, Math.max(0, left))
+    }
   }
 
   /** Whoever asks for the time first after a stall finds it, so nobody decides by the time that passed in it. */
@@ -103,6 +138,7 @@ class StallClock implements Clock {
     this.#beat = this.source.set(() => {
       this.#look()
       this.#lastBeat = this.source.now()
+      this.#comeNear()
       this.#arm()
     }, BEAT_MS)
   }

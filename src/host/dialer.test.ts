@@ -11,7 +11,9 @@ import {
 import { afterEach, describe, expect, test } from 'vitest'
 import { TestAuthority } from '../../test/kit/test-ca.js'
 import { verifies } from '../../test/kit/verifies.js'
-import type { HttpFault, HttpPool } from '../runtime/ports.js'
+import { LIMITS } from '../model/index.js'
+import type { Clock, HttpFault, HttpPool } from '../runtime/ports.js'
+import { createClock } from './clock.js'
 import { createDialer, type DialerOptions } from './dialer.js'
 
 const GET = { method: 'GET', path: '/', headers: {}, headersTimeoutMs: 0 } as const
@@ -239,5 +241,71 @@ describe('a connection that is kept alive', () => {
     await gone
     for (let i = 0; i < 5; i += 1) expect(await get(from)).toEqual({ status: 200 })
     expect(sockets).toHaveLength(2)
+  })
+})
+
+describe('the headers of an answer', () => {
+  /** A server that says `first` at once, and goes on with one byte of `drip` every 20 ms. */
+  async function dripping(first: string, drip: string) {
+    const sockets: Socket[] = []
+    const server = createTcp(socket => {
+      socket.on('error', () => undefined)
+      socket.once('data', () => {
+        sockets.push(socket)
+        socket.write(first)
+        let at = 0
+        const timer = setInterval(() => socket.write(drip[at++] ?? 'a'), 20)
+        socket.once('close', () => clearInterval(timer))
+      })
+    })
+    return { origin: `http://127.0.0.1:${await listen(server)}`, sockets }
+  }
+
+  verifies(['F34'], 'that drip are given up in bounded time, and their socket with them', async () => {
+    const { origin, sockets } = await dripping('HTTP/1.1 200 OK\r\nx-a: ', '')
+    const startedAt = performance.now()
+    const fault = await faultOf(pool(origin, { headMs: 300 }))
+    expect(fault).toMatchObject({ phase: 'unknown', reason: 'headers-timeout' })
+    expect(fault.message).toMatch(
+      /^127\.0\.0\.1:\d+ began an answer and did not finish its headers in 0\.3 s$/,
+    )
+    expect(performance.now() - startedAt).toBeGreaterThan(290)
+    await expect.poll(() => sockets[0]?.destroyed).toBe(true)
+  })
+
+  test('may begin as late as the server likes, and what follows them may take its time', async () => {
+    const server = createServer((_, res) => {
+      setTimeout(() => {
+        res.writeHead(200, { 'content-length': 4 })
+        res.flushHeaders()
+        let left = 4
+        const timer = setInterval(() => {
+          res.write('a')
+          left -= 1
+          if (left === 0) clearInterval(timer)
+        }, 60)
+      }, 250)
+    })
+    const from = pool(`http://127.0.0.1:${await listen(server)}`, { headMs: 100 })
+    expect(await get(from)).toEqual({ status: 200 })
+  })
+
+  test('have LIMITS.answerHeadMs from their first byte; ones that come whole cost no timer', async () => {
+    const asked: number[] = []
+    const real = createClock()
+    const clock: Clock = {
+      now: () => real.now(),
+      wallTime: () => real.wallTime(),
+      after: (ms, fn) => {
+        asked.push(ms)
+        return real.after(ms, fn)
+      },
+    }
+    const whole = createServer((_, res) => res.end('ok'))
+    expect(await get(pool(`http://127.0.0.1:${await listen(whole)}`, { clock }))).toEqual({ status: 200 })
+    expect(asked).toEqual([])
+    const { origin } = await dripping('HTTP/1.1 200 OK\r\ncontent-len', 'gth: 0\r\n\r\n')
+    expect(await get(pool(origin, { clock }))).toEqual({ status: 200 })
+    expect(asked).toEqual([LIMITS.answerHeadMs])
   })
 })

@@ -1,6 +1,17 @@
 import type { LookupFunction } from 'node:net'
 import { type Dispatcher, Pool } from 'undici'
-import type { Dialer, HttpExchange, HttpFault, HttpHandler, HttpPool, HttpRequest } from '../runtime/ports.js'
+import { LIMITS } from '../model/index.js'
+import type {
+  Clock,
+  Dialer,
+  HttpExchange,
+  HttpFault,
+  HttpHandler,
+  HttpPool,
+  HttpRequest,
+  Timer,
+} from '../runtime/ports.js'
+import { createClock } from './clock.js'
 import { localFault } from './local-faults.js'
 
 /** Sockets to one origin: more than the calls that may be in flight, plus streams. */
@@ -17,26 +28,62 @@ export interface DialerOptions {
   readonly lookup?: LookupFunction
   /** Certificate authorities to trust instead of the usual ones, PEM. */
   readonly ca?: string
+  /** Tells how long the gateway stood still, whenever it did. Default: one of its own. */
+  readonly clock?: Clock
+  /** Default LIMITS.answerHeadMs. */
+  readonly headMs?: number
 }
 
 export function createDialer(options: DialerOptions = {}): Dialer {
-  return { pool: (origin, { connectTimeoutMs }) => new UndiciPool(origin, connectTimeoutMs, options) }
+  const { clock = createClock(), headMs = LIMITS.answerHeadMs, ...connect } = options
+  const patience: Patience = { clock, headMs }
+  return {
+    pool: (origin, { connectTimeoutMs }) =>
+      new UndiciPool(origin, { timeout: connectTimeoutMs, ...connect }, patience),
+  }
 }
 
-export const undiciDialer: Dialer = createDialer()
+/** How long a peer may take from the first byte of an answer to the end of its headers. */
+interface Patience {
+  readonly clock: Clock
+  readonly headMs: number
+}
 
 class UndiciPool implements HttpPool {
-  readonly #pool: Pool
+  #pool: Pool
+  /** Pools of before a sleep on which something is still under way. */
+  readonly #left = new Set<Pool>()
+  readonly #forget: () => void
 
   constructor(
     private readonly origin: string,
-    connectTimeoutMs: number,
-    options: DialerOptions,
+    private readonly connect: Pick<DialerOptions, 'lookup' | 'ca'> & { readonly timeout: number },
+    private readonly patience: Patience,
   ) {
-    this.#pool = new Pool(origin, {
+    this.#pool = this.#fresh()
+    const leave = patience.clock.onStall?.(lateMs => {
+      if (lateMs >= IDLE_MS) this.#leaveIdle()
+    })
+    this.#forget = () => leave?.()
+  }
+
+  /** After a sleep an idle connection may lead nowhere; what is under way on one may still end well. */
+  #leaveIdle(): void {
+    const old = this.#pool
+    this.#pool = this.#fresh()
+    this.#left.add(old)
+    // Resolves once nothing of it is under way.
+    void old
+      .close()
+      .catch(() => undefined)
+      .then(() => this.#left.delete(old))
+  }
+
+  #fresh(): Pool {
+    return new Pool(this.origin, {
       connections: MAX_SOCKETS,
       pipelining: 1,
-      connect: { timeout: connectTimeoutMs, ...options },
+      connect: { ...this.connect },
       // Streams may be quiet for hours; the idle rules are the gateway's own.
       bodyTimeout: 0,
       headersTimeout: 0,
@@ -48,7 +95,7 @@ class UndiciPool implements HttpPool {
   }
 
   request(request: HttpRequest, handler: HttpHandler): HttpExchange {
-    const exchange = new Exchange(this.origin, handler)
+    const exchange = new Exchange(this.origin, handler, this.patience)
     this.#pool.dispatch(
       {
         method: request.method,
@@ -64,7 +111,8 @@ class UndiciPool implements HttpPool {
   }
 
   destroy(): void {
-    void this.#pool.destroy().catch(() => undefined)
+    this.#forget()
+    for (const pool of [this.#pool, ...this.#left]) void pool.destroy().catch(() => undefined)
   }
 }
 
@@ -72,10 +120,14 @@ class Exchange implements HttpExchange, Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | null = null
   #over = false
   #handedOver = false
+  /** An answer has begun, and its headers are not complete. */
+  #inHead = false
+  #headLimit: Timer | null = null
 
   constructor(
     private readonly origin: string,
     private readonly handler: HttpHandler,
+    private readonly patience: Patience,
   ) {}
 
   /** From now on the caller knows the exchange. */
@@ -85,7 +137,7 @@ class Exchange implements HttpExchange, Dispatcher.DispatchHandler {
 
   abort(): void {
     if (this.#over) return
-    this.#over = true
+    this.#end()
     this.#controller?.abort(new Error('aborted'))
   }
 
@@ -94,7 +146,19 @@ class Exchange implements HttpExchange, Dispatcher.DispatchHandler {
     if (this.#over) controller.abort(new Error('aborted'))
   }
 
+  /** The first byte: a server that thinks sends none, so from now on slowness is the connection's own. */
+  onResponseStarted(): void {
+    this.#inHead = true
+    // The headers nearly always come whole, in the same turn; then there is nothing to wait for.
+    queueMicrotask(() => {
+      if (!this.#inHead || this.#over || this.#headLimit) return
+      const { clock, headMs } = this.patience
+      this.#headLimit = clock.after(headMs, () => this.#tooSlow(headMs))
+    })
+  }
+
   onResponseStart(_: Dispatcher.DispatchController, status: number, headers: Record<string, unknown>): void {
+    this.#headDone()
     if (this.#over || status < 200) return
     this.handler.headers(status, flatten(headers))
   }
@@ -105,7 +169,7 @@ class Exchange implements HttpExchange, Dispatcher.DispatchHandler {
 
   onResponseEnd(): void {
     if (this.#over) return
-    this.#over = true
+    this.#end()
     this.handler.end()
   }
 
@@ -117,8 +181,26 @@ class Exchange implements HttpExchange, Dispatcher.DispatchHandler {
 
   #fail(cause: Error): void {
     if (this.#over) return
-    this.#over = true
+    this.#end()
     this.handler.fault(faultOf(cause, this.#controller !== null, this.origin))
+  }
+
+  #tooSlow(headMs: number): void {
+    if (this.#over) return
+    this.abort()
+    const message = `${new URL(this.origin).host} began an answer and did not finish its headers in ${headMs / 1_000} s`
+    this.handler.fault({ phase: 'unknown', reason: 'headers-timeout', message })
+  }
+
+  #end(): void {
+    this.#over = true
+    this.#headDone()
+  }
+
+  #headDone(): void {
+    this.#inHead = false
+    this.#headLimit?.cancel()
+    this.#headLimit = null
   }
 }
 

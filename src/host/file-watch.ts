@@ -20,72 +20,80 @@ export interface FileWatchOptions {
  * in a folder that came later. Events make it quick, looking from time to time makes it certain.
  */
 export function watchFile(path: string, changed: () => void, options: FileWatchOptions = {}): FileWatch {
-  const { pollMs = 2_000, settleMs = 250 } = options
-  let known: string | null = null
-  let told: string | null = null
-  let watcher: FSWatcher | null = null
-  let settling: NodeJS.Timeout | null = null
-  let looking = false
-  let again = false
-  let over = false
+  return new Watch(path, changed, options.pollMs ?? 2_000, options.settleMs ?? 250)
+}
 
-  const look = (): void => {
-    if (over) return
-    if (looking) {
-      again = true
-      return
-    }
-    looking = true
-    void fingerprint(path).then(now => {
-      looking = false
-      if (over) return
-      if (known === null) told = now
-      if (now !== known) settle(now)
-      if (!again) return
-      again = false
-      look()
+class Watch implements FileWatch {
+  /** What it was at the last look, and when it was last told. */
+  #known: string | null = null
+  #told: string | null = null
+  #watcher: FSWatcher | null = null
+  #settling: NodeJS.Timeout | null = null
+  readonly #poll: NodeJS.Timeout
+  #looking = false
+  #again = false
+  #over = false
+
+  constructor(
+    private readonly path: string,
+    private readonly changed: () => void,
+    pollMs: number,
+    private readonly settleMs: number,
+  ) {
+    this.#poll = setInterval(() => {
+      this.#listen()
+      this.look()
+    }, pollMs).unref()
+    this.#listen()
+    this.look()
+  }
+
+  look(): void {
+    this.#again = this.#looking
+    if (this.#over || this.#looking) return
+    this.#looking = true
+    void fingerprint(this.path).then(now => {
+      this.#looking = false
+      if (this.#over) return
+      if (this.#known === null) this.#told = now
+      if (now !== this.#known) this.#settle(now)
+      if (this.#again) this.look()
     })
   }
-  const settle = (now: string): void => {
-    known = now
-    if (settling) clearTimeout(settling)
-    settling = null
-    if (now === told) return
-    settling = setTimeout(() => {
-      settling = null
-      told = now
-      changed()
-    }, settleMs).unref()
-  }
-  /** The folder, because a file that is replaced takes its watcher with it. */
-  const listen = (): void => {
-    if (watcher || over) return
-    try {
-      watcher = watch(dirname(path), { persistent: false }, look)
-      watcher.on('error', deafen)
-    } catch {
-      watcher = null
-    }
-  }
-  const deafen = (): void => {
-    watcher?.close()
-    watcher = null
+
+  close(): void {
+    this.#over = true
+    clearInterval(this.#poll)
+    if (this.#settling) clearTimeout(this.#settling)
+    this.#deafen()
   }
 
-  look()
-  listen()
-  const poll = setInterval(() => {
-    listen()
-    look()
-  }, pollMs).unref()
-  return {
-    look,
-    close: () => {
-      over = true
-      clearInterval(poll)
-      if (settling) clearTimeout(settling)
-      deafen()
-    },
+  #settle(now: string): void {
+    this.#known = now
+    if (this.#settling) clearTimeout(this.#settling)
+    this.#settling = null
+    if (now === this.#told) return
+    this.#settling = setTimeout(() => {
+      this.#settling = null
+      this.#told = now
+      this.changed()
+    }, this.settleMs).unref()
+  }
+
+  /** To the folder, because a file that is replaced takes its watcher with it. */
+  #listen(): void {
+    if (this.#watcher || this.#over) return
+    try {
+      this.#watcher = watch(dirname(this.path), { persistent: false }, () => this.look())
+      this.#watcher.on('error', () => this.#deafen())
+    } catch {
+      this.#watcher = null
+    }
+  }
+
+  #deafen(): void {
+    this.#watcher?.close()
+    this.#watcher = null
   }
 }
 

@@ -4,9 +4,10 @@
 import { join } from 'node:path'
 import type { Host } from '../runtime/ports.js'
 import { createClock } from './clock.js'
-import { undiciDialer } from './dialer.js'
+import { createDialer } from './dialer.js'
 import { Ledger } from './ledger.js'
 import { sweepLeftovers } from './leftovers.js'
+import { createMemory } from './memory.js'
 import { factsOf, pidSpace } from './proc.js'
 import { nodeRandom } from './random.js'
 import { NodeSpawner } from './spawner.js'
@@ -17,11 +18,12 @@ export {
   removeControlFile,
   writeControlFile,
 } from './control-file.js'
+export { createMemory, type HostMemory } from './memory.js'
 export { ProcessGauge } from './pressure.js'
 export { requireStateFolder, stateFolder } from './state-folder.js'
 
 export interface HostOptions {
-  /** Where children are remembered beyond a crash of the gateway; absent = nowhere. */
+  /** Where children, lists and pins are remembered beyond the life of the gateway; absent = nowhere. */
   readonly stateFolder?: string | null
   readonly warn?: (message: string) => void
 }
@@ -31,17 +33,25 @@ export function nodeHost(options: HostOptions = {}): Host {
   const instance = nodeRandom.token(16)
   const keeping = options.stateFolder ? ledgerIn(join(options.stateFolder, 'children')) : null
   const spawner = new NodeSpawner(instance, keeping && new Ledger({ ...keeping, instance, warn }))
+  const memory = createMemory({ folder: options.stateFolder ?? null, warn })
+  const clock = createClock()
   let swept: Promise<void> | null = null
+  const sweepAll = async () => {
+    await Promise.all([keeping && sweepLeftovers({ ...keeping, warn }), memory.sweep()])
+  }
   return {
-    clock: createClock(),
+    clock,
     random: nodeRandom,
     spawner,
-    dialer: undiciDialer,
+    memory,
+    dialer: createDialer({ clock }),
     endLeftovers: () => {
-      swept ??= keeping ? sweepLeftovers({ ...keeping, warn }) : Promise.resolve()
+      swept ??= sweepAll()
       return swept
     },
-    settle: () => spawner.groups.settle(),
+    settle: async () => {
+      await Promise.all([spawner.groups.settle(), memory.settle()])
+    },
   }
 }
 

@@ -69,6 +69,8 @@ class NodeChild implements Child {
   readonly #process: ChildProcess | null
   readonly #events: ChildEvents
   #released = false
+  /** Not all that was written was taken yet. */
+  #full = false
   #exited = false
   /** Once the group was seen gone, its number may belong to somebody else. */
   #groupGone = false
@@ -97,8 +99,17 @@ class NodeChild implements Child {
 
   write(bytes: Bytes): boolean {
     const stdin = this.#process?.stdin
-    if (!stdin?.writable) return true
-    return stdin.write(bytes)
+    if (!stdin?.writable) return false
+    stdin.write(bytes, this.#written)
+    this.#full = stdin.writableLength > 0
+    return !this.#full && stdin.errored === null
+  }
+
+  /** One function for all writes: they are many. */
+  readonly #written = (error?: Error | null) => {
+    if (error || !this.#full || this.queuedBytes > 0) return
+    this.#full = false
+    this.#tell(events => events.drain())
   }
 
   endInput(): void {
@@ -185,7 +196,6 @@ class NodeChild implements Child {
   #listenToPipes({ stdin, stdout, stderr }: ChildProcess): void {
     // Without a listener, a broken pipe would end the whole gateway.
     stdin?.on('error', cause => this.#tell(events => events.stdinBroken(cause)))
-    stdin?.on('drain', () => this.#tell(events => events.drain()))
     stdout?.on('error', () => undefined)
     stderr?.on('error', () => undefined)
     stdout?.on('data', (chunk: Buffer) => this.#tell(events => events.stdout(chunk)))

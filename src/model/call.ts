@@ -40,10 +40,19 @@ export interface Ask {
   readonly respond: (reply: Reply) => void
 }
 
-/** Everything about the caller that a call carries; it is never remembered from an earlier call. */
-export interface CallContext {
+/** The identity of everybody who was not told apart. */
+export const LOCAL = 'local'
+
+/** Who asks: it decides whose instance of a server is used where not everybody shares one. */
+export interface Caller {
   /** The authenticated identity of the client, or `local`. */
   readonly principal: string
+  /** Stands for the client's session, where it has one. An object, so that nobody can name another's. */
+  readonly session?: object
+}
+
+/** Everything about the caller that a call carries; it is never remembered from an earlier call. */
+export interface CallContext extends Caller {
   readonly scope: Scope
   readonly era: Era
   /** Raw `ClientCapabilities` object of the caller; `{}` when it has none. */

@@ -25,7 +25,12 @@ export interface Component {
    * to header suffix (Streamable HTTP 2026-07-28, "Mcp-Param").
    */
   readonly headerParams?: readonly HeaderParam[]
+  /** It keeps its name, but is not listed and not called before a person has approved it. Absent = it may be used. */
+  readonly held?: HeldBecause
 }
+
+/** It is not what it was, or it came after its server had been seen. */
+export type HeldBecause = 'changed' | 'new'
 
 export interface HeaderParam {
   readonly path: readonly string[]
@@ -64,6 +69,11 @@ export function itemsIn(catalog: KindCatalog): readonly Component[] {
 }
 
 const NONE: readonly Component[] = Object.freeze([])
+
+/** What of it may be used. */
+export function usableIn(catalog: KindCatalog): readonly Component[] {
+  return itemsIn(catalog).filter(component => component.held === undefined)
+}
 
 export type UpstreamCatalog = Readonly<Record<Kind, KindCatalog>>
 

@@ -141,6 +141,8 @@ export interface ErrorDetails {
   readonly local?: boolean
   /** The program ended by itself with code 0: it had enough, nothing broke. */
   readonly quiet?: boolean
+  /** The whole connection ended with it: a failure that is counted once, not for each request that was under way. */
+  readonly connectionLost?: boolean
   /** The server does not know the session (any more); a new one cures it. */
   readonly sessionLost?: boolean
   /** Further machine-readable facts for `data`. */

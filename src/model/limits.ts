@@ -30,6 +30,12 @@ export const LIMITS = {
   /** Bytes of one resource that is kept for as long as its server says, and of all of one server. */
   keptReadBytes: 1024 * 1024,
   keptReadsBytes: 16 * 1024 * 1024,
+  /** Bytes of one file of what a server offered, or of its pins. */
+  archiveBytes: 64 * 1024 * 1024,
+  /** Milliseconds between a change of what is kept on disk and its writing. */
+  archiveDelayMs: 2_000,
+  /** Pins of one kind at one upstream that are kept of what it offers no more. */
+  removedPins: 2_000,
   /** Milliseconds that a list waits for a server whose lists are not cached. */
   uncachedListMs: 2_000,
   /** Components in one page of our own lists. */
@@ -78,6 +84,11 @@ export const LIMITS = {
   loadSampleMs: 250,
   /** Requests in flight per client connection or session. */
   inFlightPerClient: 256,
+  /** Resources that one session, or one stateless stream, is told about; characters of each URI. */
+  subscriptionsPerClient: 1_000,
+  subscribedUri: 4_096,
+  /** Subscriptions to resources of all clients together. */
+  subscriptions: 50_000,
   /** Largest delay a timer may have: Node fires longer ones at once. */
   timerMs: 2 ** 31 - 1,
   /** SSE comment interval towards clients. */
@@ -98,7 +109,7 @@ export const LIMITS = {
   tombstoneMs: 60_000,
   /** Cancelled requests remembered per connection. */
   tombstones: 10_000,
-  /** Cancelled requests that a child may go on with until it is recycled. */
+  /** Cancelled requests that a child may visibly go on with, beyond the grace, until it is recycled. */
   stuckRequests: 8,
   /** Progress notifications, and log notifications, a second for one request; of more the last is kept. */
   notificationsPerRequest: 10,
@@ -119,11 +130,22 @@ export const LIMITS = {
   cancelGraceMs: 5_000,
   /** Milliseconds over which a server that came back is given its full load again. */
   slowStartMs: 10_000,
+  /** Milliseconds from the first byte of a server's HTTP answer to the end of its headers. */
+  answerHeadMs: 20_000,
+  /** Milliseconds until a server has taken a message that asks for no answer. */
+  receiptMs: 20_000,
   /** Bounds of what a server may ask for in Retry-After. */
   retryAfterMinMs: 100,
   retryAfterMaxMs: 5 * 60_000,
   /** Milliseconds that a list waits for upstreams which are in their very first start. */
   firstListMs: 600,
+  /** Instances of servers that are not shared, of all identities and sessions together; and of them, programs. */
+  instances: 256,
+  instanceChildren: 48,
+  /** Milliseconds that a list waits for instances which are in their very first start. */
+  instanceListMs: 2_000,
+  /** Milliseconds that may pass until an embedding program has said who a client is. */
+  identifyMs: 10_000,
   /** Milliseconds that a call of an unknown name waits for upstreams whose catalog is unknown. */
   resolveMs: 5_000,
   /** Child processes at a time, in all. */

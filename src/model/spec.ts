@@ -1,3 +1,6 @@
+/** Who shares a connection to a server: everybody, everybody of one identity, or nobody beyond one client session. */
+export type Isolation = 'shared' | 'principal' | 'session'
+
 /** One configured server after parsing, expansion and defaults: effective values only. All times in ms. */
 export interface UpstreamSpec {
   readonly name: string
@@ -9,15 +12,20 @@ export interface UpstreamSpec {
   readonly lazy: boolean
   /** `auto` probes; `legacy` and `modern` skip the probe; a date pins one protocol version. */
   readonly era: string
+  readonly isolation: Isolation
   readonly timeouts: Timeouts
   readonly supervision: Supervision
   /** Milliseconds for which its lists are served without asking again; 0 = each list asks. */
   readonly cacheTtlMs: number
   readonly unavailable: 'keep' | 'hide'
+  /** What happens when a definition is not as it was: nothing, it is told, or it is held until approved. */
+  readonly pin: PinMode
   readonly tools: ComponentFilter
   readonly resources: ComponentFilter
   readonly prompts: ComponentFilter
 }
+
+export type PinMode = 'off' | 'warn' | 'enforce'
 
 export interface StdioSpec {
   readonly kind: 'stdio'

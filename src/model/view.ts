@@ -1,4 +1,5 @@
-import type { Component, Kind, UpstreamCatalog } from './component.js'
+import type { Component, HeldBecause, Kind, UpstreamCatalog } from './component.js'
+import type { Isolation } from './spec.js'
 
 export type LifecycleState =
   | 'disabled'
@@ -25,6 +26,28 @@ export interface LastError {
   readonly at: number
 }
 
+/** A tool or prompt that is not described as it was pinned. */
+export interface ChangedComponent {
+  readonly kind: Kind
+  /** Native name. */
+  readonly key: string
+  /** Members that differ. */
+  readonly changed: readonly string[]
+  /** Old and new text of each, shortened. */
+  readonly diff: string
+  /** Wall-clock ms at which it was first seen. */
+  readonly at: number
+}
+
+/** What a person should look at in the lists of one upstream. */
+export interface CatalogFindings {
+  readonly changed: readonly ChangedComponent[]
+  /** Not to be used before it is approved. */
+  readonly held: readonly { readonly kind: Kind; readonly key: string; readonly because: HeldBecause }[]
+  /** Definitions with characters that nobody sees. */
+  readonly flagged: readonly { readonly kind: Kind; readonly key: string; readonly detail: string }[]
+}
+
 /** What everybody may know of one upstream at one moment. Frozen; replaced as a whole. */
 export interface UpstreamView {
   readonly name: string
@@ -41,6 +64,8 @@ export interface UpstreamView {
   readonly lastError: LastError | null
   /** Wall-clock ms of the next try, when one is planned. */
   readonly nextAttemptAt: number | null
+  /** The same in monotonic ms, for everything that reckons with it: the wall clock may jump. */
+  readonly nextAttemptDue: number | null
   /** Failed starts in a row. */
   readonly attempts: number
   /** Starts after the first successful one. */
@@ -53,7 +78,10 @@ export interface UpstreamView {
   /** True once its first start has ended, well or not, or when none is due: lists need not wait for it. */
   readonly settled: boolean
   readonly unavailable: 'keep' | 'hide'
+  readonly isolation: Isolation
   readonly catalog: UpstreamCatalog
+  /** Absent = nothing. */
+  readonly findings?: CatalogFindings
 }
 
 /** One public name and who answers to it. */

@@ -1,10 +1,11 @@
-import { itemsIn, KINDS, type Shadowed, type Snapshot, type UpstreamView } from '../model/index.js'
+import { itemsIn, KINDS, type Kind, type Shadowed, type Snapshot, type UpstreamView } from '../model/index.js'
 import type { Log } from './log.js'
 
 /** One log line per change of an upstream's state or cause, not one per request or per try. */
 export class TransitionLog {
   readonly #told = new Map<string, string>()
   readonly #shadowed = new Set<string>()
+  #alike: ReadonlySet<string> = new Set()
 
   constructor(private readonly log: Log) {}
 
@@ -21,6 +22,24 @@ export class TransitionLog {
       const way = reachableAs ? `it can be called as ${reachableAs}` : 'it cannot be called'
       this.log({ level: 'warn', upstream, message: `${key} (${kind}) is hidden by the one of ${by}; ${way}` })
     }
+  }
+
+  /** Names that a person may take for another: told once each. */
+  lookalikes(
+    found: readonly {
+      readonly kind: Kind
+      readonly key: string
+      readonly upstream: string
+      readonly like: string
+      readonly of: string
+    }[],
+  ): void {
+    const ids = found.map(({ kind, key, like }) => `${kind}\0${key}\0${like}`)
+    found.forEach(({ kind, key, upstream, like, of }, index) => {
+      if (this.#alike.has(ids[index] ?? '')) return
+      this.log({ level: 'warn', upstream, message: `${key} (${kind}) looks like ${like} of ${of}` })
+    })
+    this.#alike = new Set(ids)
   }
 
   #tell(view: UpstreamView): void {

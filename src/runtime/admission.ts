@@ -15,6 +15,8 @@ export class Admission {
   #inFlight = 0
   /** After an outage the full load comes back in steps. 0 = no ramp. */
   #rampUntil = 0
+  /** Under way when the ramp began: they may wait for what was lost in the outage, and must not keep new ones out. */
+  #before = 0
   readonly #queue = new FairQueue<Waiter>(LIMITS.queuePerUpstream)
 
   constructor(
@@ -62,6 +64,7 @@ export class Admission {
   /** The server came back from an outage: not everything at once. */
   ramp(): void {
     this.#rampUntil = this.clock.now() + LIMITS.slowStartMs
+    this.#before = this.#inFlight
     this.#climb()
   }
 
@@ -86,6 +89,7 @@ export class Admission {
     if (this.#rampUntil === 0) return this.max
     const left = this.#rampUntil - this.clock.now()
     if (left <= 0) return this.max
-    return Math.max(1, Math.floor(this.max * (1 - left / LIMITS.slowStartMs)))
+    const step = Math.max(1, Math.floor(this.max * (1 - left / LIMITS.slowStartMs)))
+    return Math.min(this.max, this.#before + step)
   }
 }

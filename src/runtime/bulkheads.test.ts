@@ -61,6 +61,16 @@ describe('the places at one server', () => {
     expect(places()).toBe(10)
   })
 
+  test('come back beside those that calls from before the outage still hold', async () => {
+    const clock = virtualClock()
+    const admission = new Admission(10, clock)
+    for (let i = 0; i < 8; i += 1) admission.tryEnter()
+    admission.ramp()
+    expect([admission.tryEnter(), admission.tryEnter()]).toEqual([true, false])
+    await clock.pass(LIMITS.slowStartMs / 2)
+    expect([admission.tryEnter(), admission.tryEnter()]).toEqual([true, false])
+  })
+
   test('that open while the load comes back go to those who wait', async () => {
     const clock = virtualClock()
     const admission = new Admission(10, clock)

@@ -1,5 +1,6 @@
 import { sameComponents } from '../core/catalog/index.js'
 import {
+  type CatalogFindings,
   EMPTY_CATALOG,
   type GatewayError,
   itemsIn,
@@ -10,10 +11,12 @@ import {
   type UpstreamCatalog,
   type UpstreamSpec,
 } from '../model/index.js'
+import { CatalogMemory } from './catalog-memory.js'
 import { reasonOf } from './failures.js'
 import type { FetchedList } from './fetch-lists.js'
 import { ListKeeper } from './list-keeper.js'
 import { allowedOf } from './offering.js'
+import { PinWatch } from './pin-watch.js'
 import type { Connection, Host, Timer } from './ports.js'
 import { ReadCache } from './read-cache.js'
 
@@ -32,23 +35,35 @@ export interface CatalogEvents {
   restMs(): number
   /** Without a connection because nobody needs it, which is no outage. */
   asleep(): boolean
+  /** Bytes of resources that may be kept; default LIMITS.keptReadsBytes. */
+  readonly readBytes?: number | undefined
 }
 
 /** Keeps what one upstream offers, kind by kind: one that fails leaves the others. */
 export class CatalogKeeper {
   /** Contents of resources that its server allows to be kept. */
   readonly reads: ReadCache
+  /** As the server says. */
+  #offered: UpstreamCatalog = EMPTY_CATALOG
+  /** What of it may be used. */
   #current: UpstreamCatalog = EMPTY_CATALOG
   #connection: Connection | null = null
   #forgetting: Timer | null = null
   readonly #lists: Readonly<Record<Kind, ListKeeper>>
+  readonly #pins: PinWatch
+  readonly #memory: CatalogMemory | null
 
+  /** @param shared false = these lists are what one caller alone may see: they never reach the disk */
   constructor(
     private readonly spec: UpstreamSpec,
-    private readonly host: Pick<Host, 'clock' | 'random'>,
+    private readonly host: Pick<Host, 'clock' | 'random' | 'memory'>,
     private readonly events: CatalogEvents,
+    shared = true,
   ) {
-    this.reads = new ReadCache(host.clock, spec.cacheTtlMs)
+    this.reads = new ReadCache(host.clock, spec.cacheTtlMs, events.readBytes)
+    const { clock } = host
+    this.#pins = new PinWatch(spec, shared ? host : { clock }, message => events.warning(message))
+    this.#memory = shared ? new CatalogMemory(spec, host) : null
     const keeperOf = (kind: Kind) =>
       new ListKeeper(kind, spec, host, {
         fetched: (list, freshUntil) => this.#accept(kind, list, freshUntil),
@@ -62,10 +77,24 @@ export class CatalogKeeper {
       resourceTemplates: keeperOf('resourceTemplates'),
       prompts: keeperOf('prompts'),
     }
+    const known = this.#memory?.recall()
+    if (known) this.restore(known.catalog, known.ageMs)
   }
 
   get current(): UpstreamCatalog {
     return this.#current
+  }
+
+  /** What a person should look at. */
+  get findings(): CatalogFindings {
+    return this.#pins.findings
+  }
+
+  /** @throws GatewayError INVALID_PARAMS for a name that is not offered */
+  approve(names: readonly string[]): void {
+    this.#pins.approve(names)
+    for (const kind of KINDS) this.#set(kind, this.#offered[kind])
+    this.events.changed()
   }
 
   /**
@@ -74,7 +103,12 @@ export class CatalogKeeper {
    */
   restore(catalog: UpstreamCatalog, ageMs: number): void {
     if (ageMs >= LIMITS.staleMs || this.#connection) return
-    this.#current = catalog
+    for (const kind of KINDS) {
+      const known = catalog[kind]
+      // The configuration may let less through than it did.
+      const items = allowedOf(this.spec, kind, itemsIn(known))
+      this.#set(kind, 'items' in known ? { ...known, items } : known)
+    }
     this.#forgetAfter(LIMITS.staleMs - ageMs)
   }
 
@@ -95,10 +129,12 @@ export class CatalogKeeper {
     this.reads.clear()
     for (const kind of KINDS) {
       this.#lists[kind].disconnected()
-      const known = this.#current[kind]
+      const known = this.#offered[kind]
       if (known.state === 'live') this.#set(kind, { ...known, state: 'stale' })
     }
-    if (wasConnected) this.#forgetAfter(LIMITS.staleMs)
+    if (!wasConnected) return
+    this.#memory?.keep(this.#offered, false)
+    this.#forgetAfter(LIMITS.staleMs)
   }
 
   /** For good. */
@@ -139,7 +175,7 @@ export class CatalogKeeper {
 
   #accept(kind: Kind, list: FetchedList, freshUntil: number): void {
     for (const dropped of list.dropped) this.events.warning(dropped)
-    const before = itemsIn(this.#current[kind])
+    const before = itemsIn(this.#offered[kind])
     this.#publish(kind, {
       state: 'live',
       items: sameComponents(before, allowedOf(this.spec, kind, list.items)),
@@ -153,7 +189,7 @@ export class CatalogKeeper {
   #refuse(kind: Kind, error: GatewayError): void {
     this.events.refused(error)
     const reason = reasonOf(error)
-    const before = this.#current[kind]
+    const before = this.#offered[kind]
     if (before.state === 'failed' && before.reason === reason) return
     this.events.warning(reason)
     this.#publish(kind, { state: 'failed', reason, items: itemsIn(before) })
@@ -170,12 +206,14 @@ export class CatalogKeeper {
   }
 
   #publish(kind: Kind, catalog: KindCatalog): void {
-    if (this.#current[kind].state === 'absent' && catalog.state === 'absent') return
+    if (this.#offered[kind].state === 'absent' && catalog.state === 'absent') return
     this.#set(kind, catalog)
+    this.#memory?.keep(this.#offered, true)
     this.events.changed()
   }
 
   #set(kind: Kind, catalog: KindCatalog): void {
-    this.#current = { ...this.#current, [kind]: catalog }
+    this.#offered = { ...this.#offered, [kind]: catalog }
+    this.#current = { ...this.#current, [kind]: this.#pins.admit(kind, catalog) }
   }
 }

@@ -16,10 +16,14 @@ export function reasonOf(error: GatewayError): string {
   return error.details.reason ?? error.message
 }
 
-/** Why a call to this upstream cannot be served now, with since when and when the next try is. */
-export function unavailable(view: UpstreamView, wallTime: number): GatewayError {
+/**
+ * Why a call to this upstream cannot be served now, with since when and when the next try is.
+ * @param now monotonic ms
+ */
+export function unavailable(view: UpstreamView, now: number): GatewayError {
   const reason = view.reason ?? 'not ready'
-  const retryAfterMs = view.nextAttemptAt === null ? undefined : Math.max(0, view.nextAttemptAt - wallTime)
+  const { nextAttemptDue } = view
+  const retryAfterMs = nextAttemptDue === null ? undefined : Math.max(0, nextAttemptDue - now)
   const attempts = view.attempts > 1 ? ` (${view.attempts} tries since ${clockTime(view.since)})` : ''
   const next = retryAfterMs === undefined ? '' : `; next try in ${seconds(retryAfterMs)}`
   const message = `${view.name} is ${stateInWords(view)}: ${reason}${attempts}${next}.`

@@ -4,6 +4,7 @@ import { resolve } from '../core/route/index.js'
 import {
   type Bytes,
   type Call,
+  type Caller,
   type CatalogEntry,
   EMPTY_CATALOG,
   type HeaderParam,
@@ -16,14 +17,36 @@ import {
   type UpstreamSpec,
   type UpstreamView,
 } from '../model/index.js'
-import { type CallRoom, refuseLater, startCall } from './calls/index.js'
-import { ChangeWatch } from './change-watch.js'
+import { refuseLater, startCall } from './calls/index.js'
 import { Crowd } from './crowd.js'
-import { Listing } from './listing.js'
-import type { ConnectorFactory, GatewayCore, Host, ListPage, Offer, RunningCall, Timer } from './ports.js'
+import type { Neighbourhood, SupervisorEvents } from './neighbourhood.js'
+import type {
+  Connector,
+  ConnectorFactory,
+  GatewayCore,
+  Host,
+  ListPage,
+  Offer,
+  RunningCall,
+  Subscription,
+  SubscriptionEvents,
+  Timer,
+  UpstreamActions,
+} from './ports.js'
+import {
+  BaseRealm,
+  CellTable,
+  type CredentialSource,
+  type InstanceFigures,
+  type RealmRoom,
+  Realms,
+  specOfBase,
+  specOfCell,
+  withCredentials,
+} from './realms/index.js'
 import { renderEntry } from './rewrite.js'
 import { Store } from './store.js'
-import { Supervisor, type SupervisorEvents } from './supervisor.js'
+import { Supervisor } from './supervisor.js'
 
 export interface RuntimeOptions {
   readonly host: Host
@@ -32,6 +55,10 @@ export interface RuntimeOptions {
   readonly upstreams: readonly (UpstreamSpec | MisconfiguredSpec)[]
   readonly info: { readonly name: string; readonly title: string; readonly version: string }
   readonly events: SupervisorEvents
+  /** Clients are told apart. */
+  readonly hasIdentities?: boolean
+  /** Headers of single identities, for servers that are not shared by all. */
+  readonly credentials?: CredentialSource | undefined
 }
 
 /** An upstream of which something may be left. */
@@ -47,34 +74,37 @@ export class Runtime implements GatewayCore {
   draining = false
   #booted = false
   readonly #boots: Timer[] = []
-  readonly #listing: Listing
-  readonly #changes: ChangeWatch
-  readonly #room: CallRoom
+  readonly #base: BaseRealm
+  readonly #realms: Realms
   readonly #crowd = new Crowd()
   readonly #idle = new Set<() => void>()
 
   constructor(private readonly options: RuntimeOptions) {
-    const { host, connectors, upstreams, events } = options
-    this.#room = { host, store: this.store, supervisor: name => this.supervisors.get(name) }
+    const { host, connectors, upstreams, events, hasIdentities = false } = options
     const around = { host, store: this.store, events, suspicion: new Suspicion() }
+    const specs: UpstreamSpec[] = []
+    const rare = new Set<string>()
     const views = new Map<string, UpstreamView>()
     for (const spec of upstreams) {
       if ('problem' in spec) {
         views.set(spec.name, misconfiguredView(spec, host.clock.wallTime()))
         continue
       }
-      const supervisor = new Supervisor(spec, connectors(spec), around)
+      specs.push(spec)
+      const own = specOfBase(spec, hasIdentities)
+      if (own !== spec) rare.add(spec.name)
+      const supervisor = new Supervisor(own, connectors(own), around)
       this.supervisors.set(spec.name, supervisor)
       views.set(spec.name, supervisor.view())
     }
     this.store.commitViews(views)
-    this.#changes = new ChangeWatch(this.store, host.clock)
-    this.#listing = new Listing({
-      clock: host.clock,
-      random: host.random,
-      store: this.store,
-      supervisors: this.supervisors,
-      firstListUntil: host.clock.now() + LIMITS.firstListMs,
+    const firstListUntil = host.clock.now() + LIMITS.firstListMs
+    const room = { host, firstListUntil, subscriptions: { open: 0 } }
+    this.#base = new BaseRealm(this.store, this.supervisors, room, rare)
+    this.#realms = new Realms(this.#base, specs, {
+      ...room,
+      table: new CellTable(),
+      make: cellMaker(this.options, around),
     })
   }
 
@@ -107,15 +137,19 @@ export class Runtime implements GatewayCore {
     return this.store.current.upstreams.has(name)
   }
 
-  offer(scope: Scope): Offer {
-    const views = [...this.store.current.upstreams.values()].filter(
+  snapshotFor(caller: Caller): Snapshot {
+    return this.#realms.of(caller).store.current
+  }
+
+  offer(scope: Scope, caller: Caller): Offer {
+    const views = [...this.snapshotFor(caller).upstreams.values()].filter(
       view => scope.kind === 'all' || view.name === scope.name,
     )
     return {
       serverInfo: this.options.info,
       capabilities: {
         tools: { listChanged: true },
-        resources: { listChanged: true },
+        resources: { listChanged: true, subscribe: true },
         prompts: { listChanged: true },
         completions: {},
         logging: {},
@@ -126,23 +160,26 @@ export class Runtime implements GatewayCore {
     }
   }
 
-  list(kind: Kind, scope: Scope, cursor: string | null): Promise<ListPage> {
-    return this.#listing.page(kind, scope, cursor)
+  list(kind: Kind, scope: Scope, cursor: string | null, caller: Caller): Promise<ListPage> {
+    return this.#realms.of(caller).list(kind, scope, cursor)
   }
 
   call(call: Call, reply: (outcome: Outcome) => void): RunningCall {
     const { principal } = call.context
     const refusal = this.#crowd.enter(principal)
     if (refusal) return refuseLater(refusal, reply)
+    const realm = this.#realms.of(call.context)
+    realm.uses += 1
     let over = false
     const end = () => {
       if (over) return
       over = true
+      realm.uses -= 1
       this.#crowd.leave(principal)
       if (this.#crowd.size > 0) return
       for (const tell of this.#idle) tell()
     }
-    const running = startCall(this.#room, call, outcome => {
+    const running = startCall(realm, call, outcome => {
       end()
       reply(outcome)
     })
@@ -154,12 +191,36 @@ export class Runtime implements GatewayCore {
     }
   }
 
-  onListChanged(scope: Scope, listener: (kind: Kind) => void): () => void {
-    return this.#changes.watch(scope, listener)
+  onListChanged(scope: Scope, listener: (kind: Kind) => void, caller: Caller): () => void {
+    return this.#realms.of(caller).watch(scope, listener)
   }
 
-  headerParams(scope: Scope, toolName: string): readonly HeaderParam[] {
-    const found = resolve(this.store.current, scope, { kind: 'tool', name: toolName })
+  subscribe(scope: Scope, uri: string, caller: Caller, events: SubscriptionEvents): Subscription {
+    return this.#realms.of(caller).subscribe(scope, uri, events)
+  }
+
+  endSession(session: object): void {
+    this.#realms.endSession(session)
+  }
+
+  /** The credentials of that identity are others now. Resolves when nothing is left of what used the old ones. */
+  forget(principal: string): Promise<void> {
+    return this.#realms.forget(principal)
+  }
+
+  /** Null for a name that is not configured, and for an entry that cannot work as it is written. */
+  actions(name: string): UpstreamActions | null {
+    const base = this.supervisors.get(name)
+    return base ? this.#realms.actionsFor(base) : null
+  }
+
+  /** How the instances do that single identities have of a server; null where all share one. */
+  instances(name: string): InstanceFigures | null {
+    return this.#realms.figures(name)
+  }
+
+  headerParams(scope: Scope, toolName: string, caller: Caller): readonly HeaderParam[] {
+    const found = resolve(this.snapshotFor(caller), scope, { kind: 'tool', name: toolName })
     return found.kind === 'found' ? (found.entry?.component.headerParams ?? []) : []
   }
 
@@ -195,12 +256,13 @@ export class Runtime implements GatewayCore {
         (cause: unknown) => [{ upstream, reason: cause instanceof Error ? cause.message : String(cause) }],
       ),
     )
-    return (await Promise.all(stops)).flat()
+    return (await Promise.all([...stops, this.#realms.stop()])).flat()
   }
 
   /** Ends every upstream at once; the outcome of what was under way is unknown. */
   kill(): void {
     this.#refuseNew()
+    this.#realms.kill()
     for (const supervisor of this.supervisors.values()) {
       // The polite end says to each caller what is so; the hard one then leaves it no time.
       supervisor.connection?.close().catch(() => undefined)
@@ -212,7 +274,21 @@ export class Runtime implements GatewayCore {
     this.draining = true
     this.#booted = true
     for (const timer of this.#boots) timer.cancel()
-    this.#changes.stop()
+    this.#base.changes.stop()
+  }
+}
+
+/** What is found out about a server (its era, its transport) is true for whoever connects with the same headers. */
+function cellMaker(
+  { connectors, credentials, host }: RuntimeOptions,
+  around: Neighbourhood,
+): RealmRoom['make'] {
+  const known = new WeakMap<UpstreamSpec, Connector>()
+  return (spec, ofSession, principal, store) => {
+    const shared = known.get(spec) ?? connectors(spec)
+    known.set(spec, shared)
+    const own = withCredentials(spec, principal, shared, connectors, { ask: credentials, clock: host.clock })
+    return new Supervisor(specOfCell(spec, ofSession), own, { ...around, store, owner: principal })
   }
 }
 
@@ -241,6 +317,7 @@ function misconfiguredView(spec: MisconfiguredSpec, now: number): UpstreamView {
     reason: spec.problem,
     lastError: { kind: 'misconfigured', message: spec.problem, at: now },
     nextAttemptAt: null,
+    nextAttemptDue: null,
     attempts: 0,
     restarts: 0,
     pid: null,
@@ -249,6 +326,7 @@ function misconfiguredView(spec: MisconfiguredSpec, now: number): UpstreamView {
     instructions: null,
     settled: true,
     unavailable: 'keep',
+    isolation: 'shared',
     catalog: EMPTY_CATALOG,
   }
 }

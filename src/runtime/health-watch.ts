@@ -18,7 +18,7 @@ import {
 import { type GatewayError, LIMITS, type Outcome, type UpstreamSpec } from '../model/index.js'
 import { reasonOf } from './failures.js'
 import type { Clock, Connection, Host, Timer } from './ports.js'
-import { askAlive, askForList, LATE_LIMIT_MS } from './probe.js'
+import { askAlive, askForList, LATE_LIMIT_MS, type Question } from './probe.js'
 
 /** What a failed or refused request says about its server. */
 export type Finding = 'alive' | 'failed' | 'unauthorized' | 'nothing'
@@ -55,6 +55,8 @@ export class HealthWatch {
   #patienceMs: number
   #trialTimer: Timer | null = null
   #trial: Promise<boolean> | null = null
+  /** Monotonic ms of its last return: what was sent before and fails says nothing of it now. */
+  #backAt = Number.NEGATIVE_INFINITY
   /** Monotonic ms of the last answer; -Infinity before the first. */
   lastOkAt = Number.NEGATIVE_INFINITY
   /** Monotonic ms until which the server asked to be left alone. */
@@ -110,7 +112,7 @@ export class HealthWatch {
   }
 
   /** Every request's end; the common case costs three numbers. */
-  record(outcome: Outcome, connection: Connection): void {
+  record(outcome: Outcome, connection: Connection, sentAt = Number.POSITIVE_INFINITY): void {
     if (outcome.kind === 'answered') {
       if (connection === this.#connection) this.#succeeded()
       return
@@ -121,7 +123,7 @@ export class HealthWatch {
     this.heed(error)
     if (connection !== this.#connection) return
     const finding = findingOf(error)
-    if (finding === 'failed') this.#failed(reasonOf(error))
+    if (finding === 'failed' && sentAt >= this.#backAt) this.#failed(reasonOf(error))
     else if (finding === 'unauthorized') this.events.unauthorized(error)
   }
 
@@ -154,7 +156,9 @@ export class HealthWatch {
   #failed(reason: string): void {
     const now = this.#clock.now()
     this.#window.record(now, true)
-    this.#feed({ kind: 'failed', reason, crowded: this.#window.isCrowded(now) })
+    // Of one that is not closed, only a trial decides.
+    if (this.#breaker.kind === 'closed')
+      this.#feed({ kind: 'failed', reason, crowded: this.#window.isCrowded(now) })
     this.#probeSoon()
   }
 
@@ -184,6 +188,7 @@ export class HealthWatch {
   }
 
   #recovered(): void {
+    this.#backAt = this.#clock.now()
     this.#probes = NO_PROBES
     this.#window.clear()
     this.events.recovered()
@@ -199,17 +204,13 @@ export class HealthWatch {
     const connection = this.#connection
     if (!connection) return Promise.resolve(false)
     this.#feed({ kind: 'trial-began' })
-    const question = {
-      connection,
-      clock: this.#clock,
-      upstream: this.spec.name,
-      late: this.#late(connection),
-    }
-    this.#trial ??= askForList(question, Math.max(TRIAL_MS, this.#patienceMs)).then(outcome => {
-      if (connection !== this.#connection) return false
-      this.#trial = null
-      return this.#judge(outcome)
-    })
+    this.#trial ??= askForList(this.#question(connection), Math.max(TRIAL_MS, this.#patienceMs)).then(
+      outcome => {
+        if (connection !== this.#connection) return false
+        this.#trial = null
+        return this.#judge(outcome)
+      },
+    )
     return this.#trial
   }
 
@@ -227,8 +228,17 @@ export class HealthWatch {
     this.heed(error)
     if (findingOf(error) === 'unauthorized') this.events.unauthorized(error)
     else if (isThrottled(error)) this.#feed({ kind: 'succeeded' })
-    else this.#feed({ kind: 'failed', reason: reasonOf(error), crowded: false })
+    else {
+      this.#feed({ kind: 'failed', reason: reasonOf(error), crowded: false })
+      // Its answers come on one lasting stream: dead without a word, it would fail every trial for ever.
+      if (this.#connection?.transport === 'sse') this.events.unwell(error)
+    }
     return false
+  }
+
+  #question(connection: Connection): Question {
+    const { name: upstream } = this.spec
+    return { connection, clock: this.#clock, upstream, late: this.#late(connection) }
   }
 
   // ---- health checks --------------------------------------------------------------------------------------
@@ -251,11 +261,7 @@ export class HealthWatch {
     const held = startedAt - this.#dueAt > LATE_MS
     if (!held && this.#shouldProbe(connection, startedAt)) {
       const patienceMs = this.#patienceMs
-      const late = this.#late(connection)
-      const outcome = await askAlive(
-        { connection, clock: this.#clock, upstream: this.spec.name, late },
-        patienceMs,
-      )
+      const outcome = await askAlive(this.#question(connection), patienceMs)
       if (connection !== this.#connection) return
       const tookMs = this.#clock.now() - startedAt
       if (tookMs < patienceMs + LATE_MS) this.#probed(outcome, tookMs)
@@ -300,7 +306,8 @@ export class HealthWatch {
     if (isThrottled(error)) return this.#succeeded()
     if (error.details.local) return
     this.#probes = probeFailed(this.#probes, reasonOf(error))
-    this.#feed({ kind: 'failed', reason: reasonOf(error), crowded: this.isUnwell })
+    if (this.#breaker.kind === 'closed')
+      this.#feed({ kind: 'failed', reason: reasonOf(error), crowded: this.isUnwell })
     if (!this.isUnwell) return
     if (this.#probes.failures === this.#policy.failures) this.events.changed(true)
     this.events.unwell(error)
@@ -313,7 +320,7 @@ function isThrottled(error: GatewayError): boolean {
 
 /** An answer of any kind is a sign of life; what never left, or was refused by rule, says nothing. */
 export function findingOf(error: GatewayError): Finding {
-  if (error.details.local) return 'nothing'
+  if (error.details.local || error.details.connectionLost) return 'nothing'
   switch (error.code) {
     case 'SIGN_IN_REQUIRED':
       return 'unauthorized'

@@ -26,8 +26,8 @@ function phaseOf({ state, failures }: Supervised): string {
 export class Lifecycle {
   #machine: Supervised
   #timer: Timer | null = null
-  /** Wall-clock ms of the next try, when one is planned. */
-  nextAttemptAt: number | null = null
+  /** Monotonic ms of the next try, when one is planned. */
+  nextAttemptDue: number | null = null
 
   constructor(
     private readonly host: Pick<Host, 'clock' | 'random'>,
@@ -73,13 +73,13 @@ export class Lifecycle {
   #arm(epoch: number, delayMs: number): void {
     const { clock } = this.host
     this.#disarm()
-    this.nextAttemptAt = clock.wallTime() + delayMs
+    this.nextAttemptDue = clock.now() + delayMs
     this.#timer = clock.after(delayMs, () => this.feed({ kind: 'timer-fired', epoch }))
   }
 
   #disarm(): void {
     this.#timer?.cancel()
     this.#timer = null
-    this.nextAttemptAt = null
+    this.nextAttemptDue = null
   }
 }

@@ -17,7 +17,7 @@ function listed(part: Partial<FetchedKind>) {
   return { ...EMPTY_CATALOG, tools: { state: 'live', items: [tool('t')], fetchedAt: 0, ...part } } as const
 }
 
-function world(look: () => Promise<void> | null = () => null) {
+function world(look: () => Promise<void> | null = () => null, firstListUntil = 0) {
   const clock = virtualClock()
   const store = new Store()
   let words = 0
@@ -27,7 +27,7 @@ function world(look: () => Promise<void> | null = () => null) {
     random: { next: () => 0, token: () => `word-${words++}` },
     store,
     supervisors: new Map([['a', supervisor]]),
-    firstListUntil: 0,
+    firstListUntil,
   })
   return { clock, store, listing }
 }
@@ -46,6 +46,31 @@ describe('a list', () => {
     expect(answered).toBe(true)
     expect(clock.armed).toBe(0)
   })
+
+  verifies(
+    ['CAT-SNAPSHOT'],
+    'waits for the first start of a server that is not known, not for one known from an earlier run',
+    async () => {
+      const { clock, store, listing } = world(undefined, LIMITS.firstListMs)
+      const starting = view('a', { state: 'starting', settled: false })
+      store.commitView({ ...starting, catalog: listed({ state: 'stale' }) })
+      const page = await listing.page('tools', ALL, null)
+      expect(page.items).toHaveLength(1)
+      expect(page.unavailable).toMatchObject([{ upstream: 'a', state: 'starting', stale: true }])
+      store.commitView({ ...starting, state: 'ready', catalog: listed({ state: 'stale' }) })
+      const { unavailable } = await listing.page('tools', ALL, null)
+      expect(unavailable).toMatchObject([{ upstream: 'a', reason: 'still listing', stale: true }])
+      store.commitView(starting)
+      let answered = false
+      void listing.page('tools', ALL, null).then(() => {
+        answered = true
+      })
+      await clock.pass(LIMITS.firstListMs - 1)
+      expect(answered).toBe(false)
+      await clock.pass(1)
+      expect(answered).toBe(true)
+    },
+  )
 
   test('may be kept for as long as the part of it that grows old first', async () => {
     const { clock, store, listing } = world()

@@ -20,9 +20,11 @@ export interface ListRoom {
   readonly clock: Clock
   readonly random: Random
   readonly store: Store
-  readonly supervisors: ReadonlyMap<string, Supervisor>
+  readonly supervisors: Iterable<readonly [string, Supervisor]>
   /** Monotonic ms until which lists wait for upstreams that are in their very first start. */
   readonly firstListUntil: number
+  /** The same for one of them, where it has a time of its own. */
+  firstListOf?(name: string): number | undefined
 }
 
 /** Milliseconds that a client may keep a list of which something is missing: it may come back at any moment. */
@@ -96,33 +98,43 @@ export class Listing {
     return catalog !== undefined && KINDS.every(kind => catalog[kind].state === 'unknown')
   }
 
-  /** Only the very first start of an upstream is worth a short wait: a client that comes at once sees the whole. */
-  #firstStarts(scope: Scope): Promise<void> | undefined {
-    const left = this.room.firstListUntil - this.room.clock.now()
-    if (left <= 0 || !this.#starting(scope)) return undefined
+  /**
+   * Only the very first start of an upstream is worth a short wait: a client that comes at once sees the whole. One of
+   * which the lists are known from earlier is not.
+   */
+  async #firstStarts(scope: Scope): Promise<void> {
+    for (;;) {
+      const left = this.#worthWaitingUntil(scope) - this.room.clock.now()
+      if (left <= 0) return
+      await this.#commitWithin(left)
+    }
+  }
+
+  #worthWaitingUntil(scope: Scope): number {
+    const { store, firstListUntil } = this.room
+    let until = -Infinity
+    for (const view of store.current.upstreams.values()) {
+      if (view.settled || !inScope(scope, view.name) || isRecalled(view)) continue
+      until = Math.max(until, this.room.firstListOf?.(view.name) ?? firstListUntil)
+    }
+    return until
+  }
+
+  #commitWithin(ms: number): Promise<void> {
     return new Promise(resolve => {
       const finish = () => {
         leave()
         timer.cancel()
         resolve()
       }
-      const leave = this.room.store.onCommit(() => {
-        if (!this.#starting(scope)) finish()
-      })
-      const timer = this.room.clock.after(left, finish)
+      const leave = this.room.store.onCommit(finish)
+      const timer = this.room.clock.after(ms, finish)
     })
-  }
-
-  #starting(scope: Scope): boolean {
-    for (const view of this.room.store.current.upstreams.values()) {
-      if (!view.settled && inScope(scope, view.name)) return true
-    }
-    return false
   }
 
   #render(entry: CatalogEntry, scope: Scope): Bytes {
     if (scope.kind === 'server') return entry.component.bytes
-    return renderEntry(entry, this.room.supervisors.get(entry.upstream)?.spec.prefix ?? '')
+    return renderEntry(entry, this.room.store.current.upstreams.get(entry.upstream)?.prefix ?? '')
   }
 
   #unavailable(snapshot: Snapshot, kind: Kind, scope: Scope): UnavailableEntry[] {
@@ -153,18 +165,23 @@ function ttlOf(views: readonly UpstreamView[], kind: Kind, now: number): number 
   return ends.length === 0 ? EMPTY_TTL_MS : Math.max(0, Math.floor(Math.min(...ends) - now))
 }
 
-/** Shared by all only where every server says that its part may be. */
+/** Shared by all only where every server says that its part may be, and none has another part for each identity. */
 function scopeOf(views: readonly UpstreamView[], kind: Kind): 'public' | 'private' {
   const parts = views.filter(view => view.state !== 'disabled' && view.catalog[kind].state !== 'absent')
   const isPublic = (view: UpstreamView) => {
     const known = view.catalog[kind]
-    return 'cacheScope' in known && known.cacheScope === 'public'
+    return view.isolation === 'shared' && 'cacheScope' in known && known.cacheScope === 'public'
   }
   return parts.length > 0 && parts.every(isPublic) ? 'public' : 'private'
 }
 
 function inScope(scope: Scope, name: string): boolean {
   return scope.kind === 'all' || scope.name === name
+}
+
+/** Until its first lists, what it offers is known from the last run of a gateway. */
+function isRecalled({ catalog }: UpstreamView): boolean {
+  return KINDS.some(kind => catalog[kind].state === 'stale')
 }
 
 /** The part of the catalog that a scope sees. */

@@ -6,6 +6,7 @@ import type {
   Bytes,
   Call,
   CallContext,
+  Caller,
   Era,
   GatewayError,
   HeaderParam,
@@ -15,6 +16,7 @@ import type {
   Phase,
   Scope,
   Snapshot,
+  UpstreamCatalog,
   UpstreamSpec,
 } from '../model/index.js'
 
@@ -68,7 +70,7 @@ export interface ChildEvents {
   stderr(chunk: Bytes): void
   /** stdin broke (EPIPE). Never thrown, never fatal. */
   stdinBroken(cause: unknown): void
-  /** stdin has room again after `write` answered false. */
+  /** The kernel has taken everything, after `write` answered false. */
   drain(): void
   /** The direct child is gone. Comes at once, also when a grandchild still holds the pipes. */
   exit(code: number | null, signal: string | null): void
@@ -78,7 +80,10 @@ export interface Child {
   readonly pid: number | undefined
   /** Bytes accepted but not yet taken by the kernel. */
   readonly queuedBytes: number
-  /** False = the pipe is full, wait for `drain`. */
+  /**
+   * False = not all of it was taken: the pipe is full, wait for `drain`. With nothing queued then, not one byte of it was
+   * taken: the pipe is broken, which is told in a moment.
+   */
   write(bytes: Bytes): boolean
   endInput(): void
   /** Signals the whole process group; true while something of it was there to be signalled. */
@@ -163,8 +168,51 @@ export interface Host {
   readonly dialer: Dialer
   /** Ends the children that gateways which crashed have left behind. Never rejects; the work is done once. */
   endLeftovers?(): Promise<void>
-  /** At the very end: resolves when what is remembered of children is as it is. */
+  /** At the very end: resolves when what is remembered of children and lists is as it is. */
   settle?(): Promise<void>
+  /** What outlives the gateway; absent = nothing does. */
+  readonly memory?: Memory
+}
+
+/** What one server was known to offer. */
+export interface SavedCatalog {
+  readonly catalog: UpstreamCatalog
+  /** Wall-clock ms at which it was last known to be so. */
+  readonly knownAt: number
+}
+
+/** A definition that a person, or the first sight of its server, has approved. */
+export interface SavedPin {
+  readonly kind: Kind
+  readonly key: string
+  /** The raw JSON object. */
+  readonly bytes: Bytes
+  /** Digest of a later definition that differs and was told of; null when there is none. */
+  readonly told: { readonly hash: string; readonly at: number } | null
+}
+
+export interface SavedPins {
+  /** Kinds of which the server has been seen: what comes later is new. */
+  readonly kinds: readonly Kind[]
+  readonly pins: readonly SavedPin[]
+}
+
+export interface Archive<Content> {
+  /**
+   * Null = nothing is kept; `lost` = it was, and cannot be trusted any more (that has been said in the log).
+   * @param upstream for whoever reads the log
+   */
+  load(id: string, upstream: string): Content | 'lost' | null
+  /** Beside the gateway's work, some time later; the last content counts. Never throws. */
+  save(id: string, content: Content): void
+}
+
+/** What outlives the gateway, by identities that tell nothing. */
+export interface Memory {
+  readonly catalogs: Archive<SavedCatalog>
+  readonly pins: Archive<SavedPins>
+  /** One-way, and the same in every gateway: SHA-256 in hex. */
+  digest(text: string): string
 }
 
 // ---- towards servers -------------------------------------------------------------------------------------
@@ -182,6 +230,8 @@ export interface UpstreamRequest {
   readonly headerParams?: readonly HeaderParam[]
   /** Any sign of life that belongs to this request (progress, log, question). */
   readonly onActivity?: () => void
+  /** For `subscriptions/listen`: the server has taken it up; raw params of its acknowledgement. */
+  readonly onAcknowledged?: (params: Bytes | null) => void
   /** Called exactly once, never synchronously from within `request`. */
   readonly settle: (outcome: Outcome) => void
 }
@@ -202,9 +252,16 @@ export interface Connection {
   readonly pid: number | null
   /** Requests without a final answer. */
   readonly inFlight: number
-  /** Cancelled requests that were not answered within the grace: the server may be going on with them for nobody. */
+  /** Cancelled requests that show progress after the grace: the server goes on with them for nobody. */
   readonly stuck?: number
   request(request: UpstreamRequest): RunningRequest
+  /**
+   * Has the server tell about changes of a resource, until the returned function is called; absent when it offers no
+   * subscriptions. One at a time for each URI.
+   * @param taken called once, in a later turn: null = it tells from now on, else its refusal. A server that does not
+   * answer is asked again.
+   */
+  readonly follow?: (uri: string, taken: (refusal: Outcome | null) => void) => () => void
   /** Ends it in the server's way: stop ladder, session DELETE. Resolves when nothing of it is left. Idempotent. */
   close(): Promise<void>
   /** Ends it at once; requests in flight settle as `unknown` with `error`. Idempotent. */
@@ -245,6 +302,12 @@ export interface UpstreamActions {
   disable(): Promise<void>
   /** Fetches its lists again; resolves when all were answered or failed. */
   refresh(): Promise<void>
+  /**
+   * Takes its tools and prompts as they are described now.
+   * @param names public or own names; none = everything that waits for it
+   * @throws GatewayError INVALID_PARAMS for a name that it does not offer
+   */
+  approve(names?: readonly string[]): void
 }
 
 // ---- towards clients -------------------------------------------------------------------------------------
@@ -287,19 +350,37 @@ export interface RunningCall {
   cancel(reason: string): void
 }
 
+/** One client's interest in one resource. Nothing is told from within `subscribe`. */
+export interface SubscriptionEvents {
+  /** Called once: null = it stands, for a server that is away from its return on; else why it does not. */
+  settled(refusal: Outcome | null): void
+  /** The resource changed, or may have while nobody could hear of it. Raw params, with the URI as subscribed to. */
+  updated(params: Bytes): void
+}
+
+export interface Subscription {
+  /** Nothing is told any more. Idempotent. */
+  end(): void
+}
+
 /** What a face may ask of the runtime. */
 export interface GatewayCore {
-  readonly snapshot: Snapshot
   readonly draining: boolean
-  offer(scope: Scope): Offer
+  /** What that caller sees; nobody else's instance of a server is in it. */
+  snapshotFor(caller: Caller): Snapshot
+  offer(scope: Scope, caller: Caller): Offer
   /** Null when no server of that name is configured. */
   knowsServer(name: string): boolean
   /** @throws GatewayError INVALID_PARAMS for a cursor that is not ours or has expired. */
-  list(kind: Kind, scope: Scope, cursor: string | null): Promise<ListPage>
+  list(kind: Kind, scope: Scope, cursor: string | null, caller: Caller): Promise<ListPage>
   /** `reply` is called exactly once, unless the call is cancelled. */
   call(call: Call, reply: (outcome: Outcome) => void): RunningCall
   /** Told after the merged content of a kind changed for that scope. Returns the way to stop it. */
-  onListChanged(scope: Scope, listener: (kind: Kind) => void): () => void
+  onListChanged(scope: Scope, listener: (kind: Kind) => void, caller: Caller): () => void
+  /** Tells about changes of the resource under that public URI. */
+  subscribe(scope: Scope, uri: string, caller: Caller, events: SubscriptionEvents): Subscription
   /** `x-mcp-header` annotations of a tool under its public name; empty when unknown. */
-  headerParams(scope: Scope, toolName: string): readonly HeaderParam[]
+  headerParams(scope: Scope, toolName: string, caller: Caller): readonly HeaderParam[]
+  /** That session is over: whatever was there for it alone ends. */
+  endSession(session: object): void
 }

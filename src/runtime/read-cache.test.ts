@@ -33,7 +33,7 @@ function world(maxTtlMs = 300_000) {
 describe('the contents of a resource', () => {
   test('are kept for as long as the server says, and told with what is left of it', async () => {
     const { clock, cache } = world()
-    cache.keep(read(), 'x://1', answer(FRESH))
+    cache.keep(read(), 'x://1', answer(FRESH), cache.age)
     await clock.pass(59_999)
     expect(resultOf(cache.find(read(), 'x://1'))).toEqual({ ...FRESH, ttlMs: 1 })
     await clock.pass(1)
@@ -43,20 +43,20 @@ describe('the contents of a resource', () => {
 
   test('are kept no longer than the configuration has it', async () => {
     const { clock, cache } = world(1_000)
-    cache.keep(read(), 'x://1', answer(FRESH))
+    cache.keep(read(), 'x://1', answer(FRESH), cache.age)
     await clock.pass(1_000)
     expect(cache.find(read(), 'x://1')).toBeNull()
     const off = world(0).cache
-    off.keep(read(), 'x://1', answer(FRESH))
+    off.keep(read(), 'x://1', answer(FRESH), off.age)
     expect(off.find(read(), 'x://1')).toBeNull()
   })
 
   test('are shown to nobody else where they are private, and to all where they are public', () => {
     const { cache } = world()
-    cache.keep(read('ann'), 'x://1', answer(FRESH))
+    cache.keep(read('ann'), 'x://1', answer(FRESH), cache.age)
     expect(cache.find(read('bob'), 'x://1')).toBeNull()
     expect(cache.find(read('ann'), 'x://1')).not.toBeNull()
-    cache.keep(read('ann'), 'x://2', answer({ ...FRESH, cacheScope: 'public' }))
+    cache.keep(read('ann'), 'x://2', answer({ ...FRESH, cacheScope: 'public' }), cache.age)
     expect(cache.find(read('bob'), 'x://2')).not.toBeNull()
   })
 
@@ -66,7 +66,7 @@ describe('the contents of a resource', () => {
     () => {
       const { cache } = world()
       const kept = (call: Call, outcome: Outcome) => {
-        cache.keep(call, 'x://1', outcome)
+        cache.keep(call, 'x://1', outcome, cache.age)
         return cache.find(read(), 'x://1')
       }
       expect(kept(read('ann', { requestState: 's' }), answer(FRESH))).toBeNull()
@@ -77,19 +77,27 @@ describe('the contents of a resource', () => {
       for (const ttlMs of [0, -1, 'x', undefined])
         expect(kept(read(), answer({ ...FRESH, ttlMs }))).toBeNull()
       expect(kept(read(), answer(FRESH, 'legacy'))).toBeNull()
-      cache.keep(read(), 'x://1', answer(FRESH))
+      cache.keep(read(), 'x://1', answer(FRESH), cache.age)
       expect(cache.find(read('ann', { requestState: 's' }), 'x://1')).toBeNull()
     },
   )
 
+  test('that changed while they were read are not kept', () => {
+    const { cache } = world()
+    const askedAt = cache.age
+    cache.clear()
+    cache.keep(read(), 'x://1', answer(FRESH), askedAt)
+    expect(cache.find(read(), 'x://1')).toBeNull()
+  })
+
   test('are bounded: one by LIMITS.keptReadBytes, all by LIMITS.keptReadsBytes, the least used go first', () => {
     const { cache } = world()
     const text = 'x'.repeat(LIMITS.keptReadBytes - 1_000)
-    cache.keep(read(), 'big', answer({ ...FRESH, text: text.repeat(2) }))
+    cache.keep(read(), 'big', answer({ ...FRESH, text: text.repeat(2) }), cache.age)
     expect(cache.bytes).toBe(0)
     const room = Math.floor(LIMITS.keptReadsBytes / LIMITS.keptReadBytes)
     for (let i = 0; i <= room; i += 1) {
-      cache.keep(read(), `x://${i}`, answer({ ...FRESH, text }))
+      cache.keep(read(), `x://${i}`, answer({ ...FRESH, text }), cache.age)
       cache.find(read(), 'x://0')
     }
     expect(cache.bytes).toBeLessThanOrEqual(LIMITS.keptReadsBytes)

@@ -17,11 +17,17 @@ export class ReadCache {
   /** Least recently used first. */
   readonly #kept = new Map<string, Kept>()
   #bytes = 0
+  /** Counts the ends of everything kept: what was asked before one is too old to be kept after it. */
+  age = 0
 
-  /** @param maxTtlMs bound of what the server says; 0 = nothing is kept */
+  /**
+   * @param maxTtlMs bound of what the server says; 0 = nothing is kept
+   * @param maxBytes of everything that is kept
+   */
   constructor(
     private readonly clock: Clock,
     private readonly maxTtlMs: number,
+    private readonly maxBytes: number = LIMITS.keptReadsBytes,
   ) {}
 
   /** Bytes of everything that is kept. */
@@ -45,8 +51,15 @@ export class ReadCache {
     return null
   }
 
-  keep(call: Call, uri: string, outcome: Outcome): void {
-    if (this.maxTtlMs === 0 || outcome.kind !== 'answered' || outcome.era !== 'modern') return
+  /** @param askedAt the age at the time that it was asked */
+  keep(call: Call, uri: string, outcome: Outcome, askedAt: number): void {
+    if (
+      askedAt !== this.age ||
+      this.maxTtlMs === 0 ||
+      outcome.kind !== 'answered' ||
+      outcome.era !== 'modern'
+    )
+      return
     if (!('result' in outcome.reply) || !isPlainRead(call)) return
     const { result } = outcome.reply
     if (result.length > LIMITS.keptReadBytes) return
@@ -60,12 +73,13 @@ export class ReadCache {
     // A copy: the message that it came in must not live as long.
     this.#add(key, { result: Buffer.from(result), until, upstream: outcome.upstream })
     for (const [oldest, kept] of this.#kept) {
-      if (this.#bytes <= LIMITS.keptReadsBytes) break
+      if (this.#bytes <= this.maxBytes) break
       this.#remove(oldest, kept)
     }
   }
 
   clear(): void {
+    this.age += 1
     this.#kept.clear()
     this.#bytes = 0
   }

@@ -45,6 +45,51 @@ export class Store {
   }
 }
 
+/**
+ * What one identity sees: the views of another store, with some of them behind a cover, so that nothing of theirs
+ * shows through, and its own in their place.
+ */
+export class Overlay extends Store {
+  readonly #own = new Map<string, UpstreamView>()
+  readonly #leave: () => void
+
+  /** @param cover what is seen in place of a view while there is no own one; null where everybody sees the view itself */
+  constructor(
+    private readonly base: Store,
+    private readonly cover: (view: UpstreamView) => UpstreamView | null,
+  ) {
+    super()
+    this.#rebuild()
+    this.#leave = base.onCommit((snapshot, previous) => {
+      if (snapshot.upstreams !== previous.upstreams) this.#rebuild()
+    })
+  }
+
+  override commitView(view: UpstreamView): void {
+    this.#own.set(view.name, Object.freeze(view))
+    this.#rebuild()
+  }
+
+  /** Takes the own view away; the cover is seen again. */
+  clear(name: string): void {
+    if (this.#own.delete(name)) this.#rebuild()
+  }
+
+  /** From now on it hears of nothing. */
+  detach(): void {
+    this.#leave()
+  }
+
+  #rebuild(): void {
+    const views = new Map<string, UpstreamView>()
+    for (const [name, view] of this.base.current.upstreams) {
+      const covered = this.cover(view)
+      views.set(name, covered ? (this.#own.get(name) ?? Object.freeze(covered)) : view)
+    }
+    this.commitViews(views)
+  }
+}
+
 function snapshotOf(version: number, upstreams: Views, catalog: () => MergedCatalog): Snapshot {
   return Object.freeze({
     version,

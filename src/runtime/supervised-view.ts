@@ -1,10 +1,19 @@
 import { type Breaker, verdictOf } from '../core/health/index.js'
-import type { Fault, Supervised, SuperviseState } from '../core/supervise/index.js'
-import type { GatewayError, LastError, UpstreamCatalog, UpstreamSpec, UpstreamView } from '../model/index.js'
+import type { Fault, Supervised } from '../core/supervise/index.js'
+import type {
+  CatalogFindings,
+  GatewayError,
+  LastError,
+  UpstreamCatalog,
+  UpstreamSpec,
+  UpstreamView,
+} from '../model/index.js'
 import { reasonOf } from './failures.js'
 import type { Connection } from './ports.js'
 
 export interface ViewFacts {
+  /** An instance that one identity alone has; it may end before the gateway does. */
+  readonly isOwn: boolean
   readonly spec: UpstreamSpec
   readonly machine: Supervised
   readonly breaker: Breaker
@@ -17,16 +26,19 @@ export interface ViewFacts {
   readonly previous: UpstreamView | undefined
   readonly since: number
   readonly lastError: LastError | null
-  /** Wall-clock ms. */
-  readonly nextAttemptAt: number | null
+  /** Monotonic ms. */
+  readonly nextAttemptDue: number | null
+  /** How far the wall clock is ahead of the monotonic one now. */
+  readonly wallAhead: number
   readonly settled: boolean
   readonly catalog: UpstreamCatalog
+  readonly findings: CatalogFindings | undefined
 }
 
 /** What everybody may know of one upstream. */
 export function viewOf(facts: ViewFacts): UpstreamView {
-  const { spec, machine, connection, previous, breaker, catalog } = facts
-  const { state, failures, restarts, lastFault } = machine
+  const { spec, machine, connection, previous, breaker, catalog, nextAttemptDue } = facts
+  const { state, failures, restarts } = machine
   const attempts = state.kind === 'ready' && breaker.kind !== 'closed' ? breaker.opens : failures
   const view = {
     name: spec.name,
@@ -35,9 +47,10 @@ export function viewOf(facts: ViewFacts): UpstreamView {
     state: state.kind,
     breaker: breaker.kind,
     since: facts.since,
-    reason: state.kind === 'ready' ? facts.trouble : reasonFor(state, lastFault, spec),
+    reason: state.kind === 'ready' ? facts.trouble : reasonFor(machine, spec, facts.isOwn),
     lastError: facts.lastError,
-    nextAttemptAt: facts.nextAttemptAt,
+    nextAttemptAt: nextAttemptDue === null ? null : nextAttemptDue + facts.wallAhead,
+    nextAttemptDue,
     attempts,
     restarts,
     pid: connection?.pid ?? null,
@@ -46,13 +59,23 @@ export function viewOf(facts: ViewFacts): UpstreamView {
     instructions: connection?.instructions ?? previous?.instructions ?? null,
     settled: facts.settled || (spec.lazy && state.kind === 'idle'),
     unavailable: spec.unavailable,
+    isolation: spec.isolation,
     catalog,
+    ...(facts.findings ? { findings: facts.findings } : {}),
   }
   const health = verdictOf({ ...view, unwell: facts.unwell, slow: facts.slow })
   return { ...view, health }
 }
 
-function reasonFor(state: SuperviseState, lastFault: Fault | null, spec: UpstreamSpec): string | null {
+/** A sign-in that was wanted is still a fact when it can not even be reached any more. */
+function reasonFor(machine: Supervised, spec: UpstreamSpec, isOwn: boolean): string | null {
+  const { state, signIn } = machine
+  const reason = presentReason(machine, spec, isOwn)
+  const isTrying = state.kind === 'starting' || 'until' in state
+  return isTrying && signIn !== null ? `${reason}; before that: ${signIn}` : reason
+}
+
+function presentReason({ state, lastFault }: Supervised, spec: UpstreamSpec, isOwn: boolean): string | null {
   switch (state.kind) {
     case 'ready':
       return null
@@ -71,14 +94,14 @@ function reasonFor(state: SuperviseState, lastFault: Fault | null, spec: Upstrea
       return spec.enabled ? 'disabled by hand, until the gateway ends' : 'disabled in the configuration'
     case 'draining':
     case 'stopped':
-      return 'the gateway is stopping'
+      return isOwn ? 'the instance for this client was ended' : 'the gateway is stopping'
   }
 }
 
 /** @param counts whether the end is one of those that lead to quarantine */
 export function faultOf(error: GatewayError, counts: boolean, ours: boolean): Fault {
   const reason = reasonOf(error)
-  const { retryAfterMs, local } = error.details
+  const { retryAfterMs, local, sessionLost } = error.details
   if (error.kind === 'misconfigured' || error.kind === 'auth_required') return { class: error.kind, reason }
   // Good credentials that do not suffice: a person has to act too.
   if (error.code === 'FORBIDDEN') return { class: 'auth_required', reason }
@@ -87,6 +110,7 @@ export function faultOf(error: GatewayError, counts: boolean, ours: boolean): Fa
     reason,
     counts,
     local: local === true || ours,
+    ...(sessionLost ? { renews: true } : {}),
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   }
 }

@@ -123,6 +123,42 @@ describe('the breaker', () => {
   })
 })
 
+describe('calls from before an outage', () => {
+  /** Behind an open breaker, with a trial under way that is not answered. */
+  async function onTrial() {
+    const made = world('http', () => OK)
+    made.supervisor.boot()
+    await made.clock.pass(0)
+    const connection = made.supervisor.connection as Connection
+    made.behaviour.answer = () => null
+    for (let i = 0; i < 5; i += 1) made.supervisor.record(failedWith('reset'), connection)
+    await made.clock.pass(1_000)
+    expect(made.supervisor.view().breaker).toBe('half_open')
+    return { ...made, connection }
+  }
+
+  test('do not decide the trial by their end', async () => {
+    const { supervisor, clock, behaviour, connection } = await onTrial()
+    supervisor.record(failedWith('no sign of life'), connection)
+    expect(supervisor.view()).toMatchObject({ breaker: 'half_open', reason: 'reset' })
+    behaviour.answer = () => OK
+    await clock.pass(6_000)
+    expect(supervisor.view().breaker).toBe('closed')
+  })
+
+  test('do not open the breaker again once the server is back', async () => {
+    const { supervisor, clock, behaviour, connection } = await onTrial()
+    const sentAt = clock.now()
+    behaviour.answer = () => OK
+    await clock.pass(6_000)
+    expect(supervisor.view().breaker).toBe('closed')
+    for (let i = 0; i < 5; i += 1) supervisor.record(failedWith('no sign of life'), connection, sentAt)
+    expect(supervisor.view().breaker).toBe('closed')
+    for (let i = 0; i < 5; i += 1) supervisor.record(failedWith('reset'), connection, clock.now())
+    expect(supervisor.view().breaker).toBe('open')
+  })
+})
+
 describe('a person', () => {
   test('disables a server, whose connection ends, and enables it again', async () => {
     const { supervisor, clock, opened } = world('stdio', () => OK)

@@ -1,4 +1,3 @@
-import type { Suspicion } from '../core/health/index.js'
 import { RetryBudget } from '../core/retry/index.js'
 import {
   type BackoffPolicy,
@@ -10,35 +9,25 @@ import {
   type CallContext,
   EMPTY_CATALOG,
   EMPTY_OBJECT,
-  GatewayError,
+  type GatewayError,
   type LastError,
+  LIMITS,
   type Outcome,
   type UpstreamSpec,
   type UpstreamView,
 } from '../model/index.js'
 import { Admission } from './admission.js'
-import { CatalogKeeper } from './catalog-keeper.js'
+import { type CatalogEvents, CatalogKeeper } from './catalog-keeper.js'
+import { hung, retire, stopping } from './endings.js'
 import { asGatewayError, reasonOf } from './failures.js'
 import { findingOf, HealthWatch } from './health-watch.js'
 import { IdleStop } from './idle-stop.js'
 import { LeasePool } from './lease-pool.js'
 import { Lifecycle } from './lifecycle.js'
+import { inUse, type Neighbourhood } from './neighbourhood.js'
 import type { Connection, ConnectionEvents, Connector, Host, UpstreamActions } from './ports.js'
-import type { Store } from './store.js'
+import { ResourceBook } from './resource-book.js'
 import { faultOf, viewOf } from './supervised-view.js'
-
-export interface SupervisorEvents {
-  stderr(upstream: string, line: string): void
-  warning(upstream: string, message: string): void
-}
-
-/** What the supervisors of one gateway share. */
-export interface Neighbourhood {
-  readonly host: Host
-  readonly store: Store
-  readonly events: SupervisorEvents
-  readonly suspicion: Suspicion
-}
 
 /** Drives one upstream: feeds the machines, runs their effects, and tells the store what everybody may know. */
 export class Supervisor implements UpstreamActions {
@@ -46,6 +35,9 @@ export class Supervisor implements UpstreamActions {
   readonly budget = new RetryBudget()
   readonly watch: HealthWatch
   readonly catalog: CatalogKeeper
+  readonly resources: ResourceBook
+  /** Calls without an answer, whatever they wait for. */
+  calls = 0
   /** Calls that wait for it to start. */
   waiting = 0
   #connection: Connection | null = null
@@ -80,13 +72,16 @@ export class Supervisor implements UpstreamActions {
       unwell: error => this.#unwell(error),
       unauthorized: error => this.#lose(this.#life.machine.epoch, error),
     })
-    this.catalog = new CatalogKeeper(spec, host, {
+    const lists: CatalogEvents = {
       changed: () => this.#commit(),
       warning: message => events.warning(spec.name, message),
       refused: error => this.watch.heed(error),
       restMs: () => Math.max(0, this.watch.closedUntil - host.clock.now()),
       asleep: () => this.state === 'idle',
-    })
+      readBytes: around.owner === undefined ? undefined : LIMITS.keptReadBytes,
+    }
+    this.catalog = new CatalogKeeper(spec, host, lists, around.owner === undefined)
+    this.resources = new ResourceBook(spec.name, host.clock)
     this.#leases = new LeasePool(connector, host.clock, {
       violation: what => events.warning(spec.name, what),
       stderr: line => events.stderr(spec.name, line),
@@ -108,7 +103,7 @@ export class Supervisor implements UpstreamActions {
     this.#idleStop = new IdleStop(
       host.clock,
       spec.supervision.idleStopMs,
-      () => this.admission.inFlight > 0 || this.admission.queued > 0 || this.#leases.size > 0,
+      () => this.#isWanted || this.admission.queued > 0 || this.#leases.size > 0,
       () => this.#feed({ kind: 'idled' }),
     )
   }
@@ -120,6 +115,11 @@ export class Supervisor implements UpstreamActions {
 
   get state(): SuperviseState['kind'] {
     return this.#life.machine.state.kind
+  }
+
+  /** Somebody waits for it: a caller, or whoever is told about its resources. */
+  get #isWanted(): boolean {
+    return this.waiting > 0 || this.admission.inFlight > 0 || this.resources.size > 0
   }
 
   get inFlight(): number {
@@ -148,12 +148,16 @@ export class Supervisor implements UpstreamActions {
     return this.#feed({ kind: 'demanded' })
   }
 
-  /** A request ended, in whatever way. @param base the shared connection at the time that it was sent */
-  record(outcome: Outcome, base: Connection): void {
+  /**
+   * A request ended, in whatever way.
+   * @param base the shared connection at the time that it was sent
+   * @param sentAt monotonic ms
+   */
+  record(outcome: Outcome, base: Connection, sentAt?: number): void {
     this.#idleStop.used()
     this.catalog.used()
     if ('error' in outcome && findingOf(outcome.error) === 'failed') this.#remember(outcome.error)
-    this.watch.record(outcome, base)
+    this.watch.record(outcome, base, sentAt)
   }
 
   // ---- what a person may ask for --------------------------------------------------------------------------
@@ -175,6 +179,10 @@ export class Supervisor implements UpstreamActions {
 
   refresh(): Promise<void> {
     return this.catalog.refresh()
+  }
+
+  approve(names: readonly string[] = []): void {
+    this.catalog.approve(names)
   }
 
   /** Resolves when nothing of the upstream is left; rejects when something of it cannot be ended. */
@@ -231,10 +239,9 @@ export class Supervisor implements UpstreamActions {
       if (opening.signal.aborted) return
       const error = asGatewayError(thrown, this.spec.name)
       this.#remember(error)
-      const counts = this.spec.transport.kind === 'stdio'
-      this.#feed({ kind: 'open-failed', epoch, fault: faultOf(error, counts, this.#isOurs()) })
+      this.#blame('open-failed', epoch, error, this.spec.transport.kind === 'stdio')
       // Trying on would keep a remote awake that nobody needs.
-      if (this.spec.supervision.wake && this.waiting === 0) this.#feed({ kind: 'idled' })
+      if (this.spec.supervision.wake && !this.#isWanted) this.#feed({ kind: 'idled' })
       this.#settle()
     }
   }
@@ -245,6 +252,7 @@ export class Supervisor implements UpstreamActions {
     this.around.suspicion.recovered(this.spec.name)
     this.watch.connected(connection)
     this.catalog.connected(connection, () => this.#settle())
+    this.resources.connected(connection)
     this.#idleStop.start()
   }
 
@@ -272,6 +280,7 @@ export class Supervisor implements UpstreamActions {
     this.#idleStop.stop()
     this.watch.disconnected()
     this.catalog.disconnected()
+    this.resources.disconnected()
   }
 
   #listen(epoch: number): ConnectionEvents {
@@ -280,8 +289,10 @@ export class Supervisor implements UpstreamActions {
       closed: error => {
         if (current()) this.#lose(epoch, error)
       },
-      notification: method => {
-        if (current()) this.catalog.notified(method)
+      notification: (method, params) => {
+        if (!current()) return
+        this.catalog.notified(method)
+        this.resources.notified(method, params)
       },
       violation: what => this.around.events.warning(this.spec.name, what),
       stderr: line => this.around.events.stderr(this.spec.name, line),
@@ -294,37 +305,43 @@ export class Supervisor implements UpstreamActions {
     this.#connection = null
     this.#parted()
     this.#leases.destroy(error)
-    connection?.destroy(error)
+    if (connection) this.#end(connection, error)
     this.#remember(error)
-    if (this.spec.lazy && error.details.quiet && this.waiting === 0 && this.admission.inFlight === 0) {
+    if (this.spec.lazy && error.details.quiet && !this.#isWanted) {
       this.#feed({ kind: 'idled' })
       return
     }
     // A session that a server forgot is no failure of its own; it becomes one when it happens again at once.
     const counts = error.details.sessionLost !== true || this.#life.machine.failures > 0
-    this.#feed({ kind: 'closed', epoch, fault: faultOf(error, counts, this.#isOurs()) })
+    this.#blame('closed', epoch, error, counts)
     this.#settle()
   }
 
-  #isOurs(): boolean {
-    const { suspicion, store, host } = this.around
-    const now = host.clock.now()
-    suspicion.failed(this.spec.name, now)
-    let total = 0
-    for (const { state } of store.current.upstreams.values()) {
-      if (state !== 'disabled' && state !== 'misconfigured' && state !== 'idle') total += 1
-    }
-    return suspicion.isOurs(now, total)
+  /** A refusal is told to each request by itself; a loss is told to all at once. */
+  #end(connection: Connection, error: GatewayError): void {
+    if (error.kind !== 'auth_required' || connection.transport === 'stdio') return connection.destroy(error)
+    const retired = retire(connection, this.#host.clock, error)
+    this.#closed = Promise.all([this.#closed, retired]).then(() => undefined)
+  }
+
+  #blame(kind: 'open-failed' | 'closed', epoch: number, error: GatewayError, counts: boolean): void {
+    const { suspicion } = this.around
+    const now = this.#host.clock.now()
+    suspicion.failed(this.spec.name, now, since => this.#feed({ kind: 'pardoned', since }))
+    const ours = suspicion.isOurs(now, inUse(this.around))
+    this.#feed({ kind, epoch, fault: faultOf(error, counts, ours) })
+    if (ours) suspicion.pardon(now)
   }
 
   // ---- health ---------------------------------------------------------------------------------------------
 
-  /** A hung program is ended and started anew; a remote is left to its breaker. */
+  /** A hung program, or a stream that may be dead, is ended and started anew; other remotes are left to their breaker. */
   #unwell(error: GatewayError): void {
-    const connection = this.#connection
-    if (connection?.transport === 'stdio' && this.admission.inFlight === 0) {
-      this.#lose(this.#life.machine.epoch, hung(error, this.spec.supervision.health.failures))
-    }
+    const transport = this.#connection?.transport
+    if ((transport !== 'stdio' && transport !== 'sse') || this.admission.inFlight > 0) return
+    const { failures } = this.spec.supervision.health
+    const what = transport === 'stdio' ? `hung: ${failures} health checks in a row failed` : 'silent'
+    this.#lose(this.#life.machine.epoch, hung(error, what))
   }
 
   #recover(): void {
@@ -351,7 +368,9 @@ export class Supervisor implements UpstreamActions {
   }
 
   view(): UpstreamView {
+    const { clock } = this.#host
     return viewOf({
+      isOwn: this.around.owner !== undefined,
       spec: this.spec,
       machine: this.#life.machine,
       breaker: this.watch.breaker,
@@ -362,33 +381,17 @@ export class Supervisor implements UpstreamActions {
       previous: this.around.store.current.upstreams.get(this.spec.name),
       since: this.#since,
       lastError: this.#lastError,
-      nextAttemptAt: this.#life.nextAttemptAt ?? this.#nextTrialAt(),
+      nextAttemptDue: this.#life.nextAttemptDue ?? this.#nextTrialDue(),
+      wallAhead: clock.wallTime() - clock.now(),
       settled: this.#settled,
       catalog: this.catalog?.current ?? EMPTY_CATALOG,
+      findings: this.catalog?.findings,
     })
   }
 
-  #nextTrialAt(): number | null {
+  #nextTrialDue(): number | null {
     const { breaker, closedUntil } = this.watch
-    const { clock } = this.#host
-    const now = clock.now()
     const until = Math.max(breaker.kind === 'open' ? breaker.until : 0, closedUntil)
-    return until > now ? clock.wallTime() + until - now : null
+    return until > this.#host.clock.now() ? until : null
   }
-}
-
-function hung(error: GatewayError, checks: number): GatewayError {
-  const reason = `hung: ${checks} health checks in a row failed (${reasonOf(error)})`
-  const upstream = error.details.upstream ?? ''
-  const message = `${upstream}: ${reason}. The request may or may not have run; check before repeating it.`
-  return new GatewayError('OUTCOME_UNKNOWN', message, { upstream, reason, phase: 'unknown' })
-}
-
-function stopping(upstream: string): GatewayError {
-  const reason = 'the gateway is stopping'
-  return new GatewayError('UPSTREAM_REMOVED', `${upstream}: ${reason}.`, {
-    upstream,
-    reason,
-    phase: 'unknown',
-  })
 }

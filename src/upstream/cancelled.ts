@@ -1,23 +1,26 @@
 import { LIMITS } from '../model/index.js'
-import type { Clock, Timer } from '../runtime/ports.js'
+import type { Clock } from '../runtime/ports.js'
 
-const SWEEP_MS = 1_000
+/** A sign of life says so much of what comes next: one that went on for nobody and fell silent has ended. */
+const SIGN_MS = 10_000
 
 interface Grave {
   readonly at: number
-  /** In its grace it may still be answered; then the server may be going on with it; `known` is only its id. */
-  state: 'in-grace' | 'stuck' | 'known'
+  /** The server was told to stop. */
+  readonly cancelled: boolean
+  answered: boolean
 }
 
 /**
- * Requests that nobody waits for any more. A late answer to one is swallowed for a minute. A cancelled one that is not
- * answered within a grace of 5 s may be going on at the server: it counts as stuck.
+ * Requests that nobody waits for any more. A late answer to one is swallowed for a minute. Silence after a cancellation is
+ * what the protocol wants, so it says nothing; a request that shows progress when its grace of 5 s is over goes on for
+ * nobody, until it is answered or has been silent for a while.
  */
 export class CancelledRequests {
   /** In order of burial. */
   readonly #graves = new Map<number, Grave>()
-  #stuck = 0
-  #timer: Timer | null = null
+  /** When those that go on were heard last. */
+  readonly #stuck = new Map<number, number>()
 
   constructor(
     private readonly clock: Clock,
@@ -26,69 +29,53 @@ export class CancelledRequests {
   ) {}
 
   get stuck(): number {
-    return this.#stuck
+    const now = this.clock.now()
+    for (const [id, heardAt] of this.#stuck) if (now - heardAt >= SIGN_MS) this.#stuck.delete(id)
+    return this.#stuck.size
   }
 
   /** Nobody told the server; only its answer has to be swallowed. */
   bury(id: number): void {
-    this.#add(id, 'known')
+    this.#add(id, false)
   }
 
   /** The server was told to stop. */
   cancel(id: number): void {
-    this.#add(id, 'in-grace')
-    this.#timer ??= this.clock.after(SWEEP_MS, () => this.#sweep())
+    this.#add(id, true)
   }
 
   /** True when that id is known, so that its answer is no surprise. */
   answered(id: number): boolean {
+    this.#stuck.delete(id)
     const grave = this.#graves.get(id)
     if (!grave || this.#isOld(grave)) return false
-    this.#settle(grave)
+    grave.answered = true
     return true
   }
 
-  stop(): void {
-    this.#timer?.cancel()
-    this.#timer = null
+  /** The server reports progress of a request that nobody waits for. */
+  heard(id: number): void {
+    if (!this.#stuck.has(id) && !this.#goesOn(id)) return
+    this.#stuck.set(id, this.clock.now())
+    const count = this.stuck
+    if (count >= LIMITS.stuckRequests) this.onStuck(count)
   }
 
-  #add(id: number, state: Grave['state']): void {
-    this.#graves.set(id, { at: this.clock.now(), state })
+  #goesOn(id: number): boolean {
+    const grave = this.#graves.get(id)
+    if (!grave?.cancelled || grave.answered || this.#isOld(grave)) return false
+    return this.clock.now() - grave.at >= LIMITS.cancelGraceMs
+  }
+
+  #add(id: number, cancelled: boolean): void {
+    this.#graves.set(id, { at: this.clock.now(), cancelled, answered: false })
     for (const [oldest, grave] of this.#graves) {
       if (this.#graves.size <= LIMITS.tombstones && !this.#isOld(grave)) return
-      this.#settle(grave)
       this.#graves.delete(oldest)
     }
   }
 
   #isOld(grave: Grave): boolean {
     return this.clock.now() - grave.at >= LIMITS.tombstoneMs
-  }
-
-  #settle(grave: Grave): void {
-    if (grave.state === 'stuck') this.#stuck -= 1
-    grave.state = 'known'
-  }
-
-  /** One timer for all, and only while something is cancelled. */
-  #sweep(): void {
-    this.#timer = null
-    const now = this.clock.now()
-    let left = false
-    for (const [id, grave] of this.#graves) {
-      if (this.#isOld(grave)) {
-        this.#settle(grave)
-        this.#graves.delete(id)
-        continue
-      }
-      if (grave.state === 'known') continue
-      left = true
-      if (grave.state === 'stuck' || now - grave.at < LIMITS.cancelGraceMs) continue
-      grave.state = 'stuck'
-      this.#stuck += 1
-    }
-    if (left) this.#timer = this.clock.after(SWEEP_MS, () => this.#sweep())
-    if (this.#stuck >= LIMITS.stuckRequests) this.onStuck(this.#stuck)
   }
 }

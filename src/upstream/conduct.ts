@@ -49,7 +49,7 @@ export class Conduct {
     else this.watched.link.fail(broken(reason))
   }
 
-  /** As many cancelled requests as may be were never answered. Only a process can go on with them for nobody. */
+  /** As many cancelled requests as may be visibly go on. Only a process can go on with them for nobody. */
   stuck(count: number): void {
     if (this.watched.link.kind !== 'stdio') return
     const message = `goes on with ${count} requests that were cancelled`

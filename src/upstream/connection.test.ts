@@ -209,20 +209,43 @@ describe('what is no message', () => {
 })
 
 describe('cancelled requests', () => {
-  test('count as stuck when they are not answered within LIMITS.cancelGraceMs', () => {
+  const toil = (made: Made, calls: readonly { readonly id: number }[]) => {
+    for (const { id } of calls)
+      made.say({
+        jsonrpc: '2.0',
+        method: 'notifications/progress',
+        params: { progressToken: id, progress: 1 },
+      })
+  }
+  const pass = (made: Made, seconds: number) => {
+    for (let i = 0; i < seconds; i += 1) made.advance(1_000)
+  }
+
+  test('count as stuck when they show progress after LIMITS.cancelGraceMs, until they end or fall silent', () => {
     const made = connect()
-    const calls = [ask(made), ask(made), ask(made)]
-    ask(made, null).running.cancel('list timeout')
-    for (const { running } of calls) running.cancel('gone')
+    const calls = [ask(made), ask(made), ask(made), ask(made)]
+    const silent = ask(made)
+    const own = ask(made, null)
+    for (const { running } of [...calls, silent, own]) running.cancel('gone')
+    made.advance(LIMITS.cancelGraceMs - 1)
+    toil(made, calls)
     expect([made.connection.inFlight, made.connection.stuck]).toEqual([0, 0])
+    made.advance(1)
+    toil(made, calls)
+    expect([made.connection.inFlight, made.connection.stuck]).toEqual([0, 4])
     made.answer(calls[0]?.id)
-    for (let at = 0; at <= LIMITS.cancelGraceMs; at += 1_000) made.advance(1_000)
-    expect([made.connection.inFlight, made.connection.stuck]).toEqual([0, 3])
-    made.answer(calls[1]?.id)
+    toil(made, calls.slice(0, 3))
+    expect(made.connection.stuck).toBe(3)
+    pass(made, 6)
+    toil(made, calls.slice(1, 3))
+    pass(made, 4)
     expect(made.connection.stuck).toBe(2)
     expect(made.violations).toEqual([])
-    for (let at = 0; at <= LIMITS.tombstoneMs; at += 1_000) made.advance(1_000)
-    expect([made.connection.stuck, made.time.timers]).toEqual([0, 0])
+    for (let at = 0; at <= LIMITS.tombstoneMs; at += 5_000) {
+      toil(made, calls.slice(1, 2))
+      pass(made, 5)
+    }
+    expect([made.connection.stuck, made.time.timers]).toEqual([1, 0])
   })
 
   test('have late answers swallowed for LIMITS.tombstoneMs', () => {
@@ -254,21 +277,19 @@ describe('cancelled requests', () => {
     expect(made.violations).toHaveLength(1)
   })
 
-  const cancelMany = (made: Made) => {
-    const calls = Array.from({ length: LIMITS.stuckRequests }, () => ask(made))
+  const cancelMany = (made: Made, count: number = LIMITS.stuckRequests) => {
+    const calls = Array.from({ length: count }, () => ask(made))
     for (const { running } of calls) running.cancel('timeout')
     return calls
   }
-  const pass = (made: Made, seconds: number) => {
-    for (let i = 0; i < seconds; i += 1) made.advance(1_000)
-  }
 
-  test('of which LIMITS.stuckRequests are unanswered make a child end, once it is idle or after a minute', () => {
+  test('of which LIMITS.stuckRequests go on make a child end, once it is idle or after a minute', () => {
     const made = connect()
     const busy = ask(made)
-    const [first] = cancelMany(made)
-    ask(made).running.cancel('one more')
-    made.answer(first?.id)
+    const calls = cancelMany(made, LIMITS.stuckRequests + 1)
+    pass(made, 5)
+    made.answer(calls[0]?.id)
+    toil(made, calls)
     pass(made, 8)
     expect(made.closed).toEqual([])
     made.answer(busy.id)
@@ -276,26 +297,40 @@ describe('cancelled requests', () => {
     expect(made.closed.map(reasonOf)).toEqual(['goes on with 8 requests that were cancelled'])
     const occupied = connect()
     ask(occupied)
-    cancelMany(occupied)
-    pass(occupied, 60)
+    const many = cancelMany(occupied)
+    pass(occupied, 5)
+    toil(occupied, many)
+    pass(occupied, 59)
     expect(occupied.closed).toEqual([])
-    pass(occupied, 8)
+    pass(occupied, 1)
     expect(occupied.closed).toHaveLength(1)
   })
 
-  test('fewer than that, or the same over more than a minute, or on a stream that is no process, end nothing', () => {
+  test('end nothing when they are silent, few, one after the other, or on a stream that is no process', () => {
+    const silent = connect()
+    cancelMany(silent, 1_000)
+    pass(silent, 30)
+    const prompt = connect()
+    toil(prompt, cancelMany(prompt, 1_000))
+    pass(prompt, 30)
     const few = connect()
-    for (const { id } of cancelMany(few).slice(0, 1)) few.answer(id)
+    const some = cancelMany(few, LIMITS.stuckRequests - 1)
+    pass(few, 10)
+    toil(few, some)
     const slow = connect()
     for (let i = 0; i < 20; i += 1) {
-      ask(slow).running.cancel('timeout')
-      pass(slow, 9)
+      const { id, running } = ask(slow)
+      running.cancel('timeout')
+      pass(slow, 6)
+      toil(slow, [{ id }])
+      pass(slow, 4)
     }
     const sse = connect({ kind: 'sse' })
-    cancelMany(sse)
-    for (const made of [few, sse]) pass(made, 10)
-    expect([few, slow, sse].map(({ closed }) => closed.length)).toEqual([0, 0, 0])
-    expect([few.connection.stuck, sse.connection.stuck]).toEqual([7, 8])
+    const several = cancelMany(sse)
+    pass(sse, 10)
+    toil(sse, several)
+    expect([silent, prompt, few, slow, sse].map(({ closed }) => closed.length)).toEqual([0, 0, 0, 0, 0])
+    expect([silent, few, sse].map(({ connection }) => connection.stuck)).toEqual([0, 7, 8])
   })
 
   test('over HTTP can be answered no more: none is ever stuck, and none costs a timer', () => {

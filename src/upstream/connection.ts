@@ -61,8 +61,9 @@ export class UpstreamConnection implements Connection {
   readonly #clock: Clock
   readonly #events: ConnectionEvents
   #nextId = 1
-  /** Told when the server has taken up a subscription. */
-  onListening: (() => void) | null = null
+  follow?: Connection['follow']
+  /** Told when nothing can be asked any more. */
+  onOver: (() => void) | null = null
   #logLevel: string | null = null
   #over = false
   #codec: EraCodec
@@ -99,7 +100,7 @@ export class UpstreamConnection implements Connection {
         notify: message => this.notify(message),
         notification: (method, params) => this.#events.notification(method, params),
         violation: what => this.#conduct.violation(what),
-        listening: () => this.onListening?.(),
+        unwanted: id => this.#cancelled.heard(id),
       },
       this.#clock,
     )
@@ -226,7 +227,7 @@ export class UpstreamConnection implements Connection {
   closed(fault: TransportFault): void {
     if (this.#over) return
     this.#end()
-    this.#settleAll(() => ({ kind: 'unknown', error: this.#lost(fault) }))
+    this.#settleAll(() => ({ kind: 'unknown', error: this.#lost({ ...fault, fatal: true }) }))
     this.#events.closed(this.#error(fault))
   }
 
@@ -325,8 +326,8 @@ export class UpstreamConnection implements Connection {
     const pending = this.#take(id)
     if (!pending) return
     this.#talk.end(pending, false)
-    // Over HTTP its stream is dropped, so that it cannot be answered any more.
-    if (this.link.kind === 'http') this.#cancelled.bury(id)
+    // Over HTTP its stream is dropped, so that it cannot be answered any more; a subscription need not be.
+    if (this.link.kind === 'http' || pending.request.onAcknowledged) this.#cancelled.bury(id)
     else this.#cancelled.cancel(id)
     const message = this.#codec.cancel(id, reason)
     if (message) this.notify(message)
@@ -341,7 +342,7 @@ export class UpstreamConnection implements Connection {
   /** Nothing is told, asked or counted any more. */
   #end(): void {
     this.#over = true
-    this.#cancelled.stop()
+    this.onOver?.()
     this.#talk.stop()
     this.#conduct.stop()
   }

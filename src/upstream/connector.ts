@@ -17,6 +17,8 @@ import type {
   Host,
 } from '../runtime/ports.js'
 import type { EraCodec } from './eras/era.js'
+import { followLegacy } from './eras/follow-legacy.js'
+import { followModern } from './eras/follow-modern.js'
 import { readDiscoverResult } from './eras/handshake.js'
 import { legacyCodec } from './eras/legacy.js'
 import { modernCodec } from './eras/modern.js'
@@ -209,7 +211,9 @@ class OpenAttempt {
   #finishModern(opening: Opening, result: Record<string, unknown>, version: string): Opened {
     opening.connection.shook(readDiscoverResult(result, version))
     const connection = opening.finish()
-    new ListWatch(connection, this.host.clock, this.host.random).open()
+    const { clock, random } = this.host
+    new ListWatch(connection, clock, random).open()
+    connection.follow = followModern(connection, clock, random)
     return { connection, memory: { era: 'modern', version } }
   }
 
@@ -224,6 +228,7 @@ class OpenAttempt {
     }
     try {
       const connection = await openLegacy(opening, options)
+      connection.follow = followLegacy(connection, this.host.clock)
       return { connection, memory: { era: 'legacy', wire, at: this.host.clock.now() } }
     } catch (thrown) {
       if (wire !== 'http' || this.spec.transport.kind !== 'auto' || !isNoStreamableHttp(thrown)) throw thrown

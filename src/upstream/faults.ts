@@ -14,13 +14,14 @@ export interface Blamed {
 /** A transport's fault as an error of the one family: the sentence names the server, the reason does not. */
 export function errorFrom(blamed: Blamed, fault: TransportFault): GatewayError {
   const reason = reasonFrom(fault, blamed.hasCredentials)
-  const retryAfter = retryAfterMs(fault.headers?.['retry-after'], blamed.wallTime)
+  const retryAfter = retryAfterMs(fault.headers, blamed.wallTime)
   return new GatewayError(codeFrom(fault), sentence(blamed.upstream, fault, reason), {
     phase: fault.phase,
     upstream: blamed.upstream,
     reason,
     cause: fault,
     ...(fault.local ? { local: true } : {}),
+    ...(fault.fatal ? { connectionLost: true } : {}),
     ...(retryAfter === undefined ? {} : { retryAfterMs: retryAfter }),
     ...(fault.exit?.code === 0 ? { quiet: true } : {}),
     ...(fault.reason === 'session-lost' ? { sessionLost: true } : {}),

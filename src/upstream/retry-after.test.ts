@@ -28,11 +28,15 @@ verifies(['J120'], 'Retry-After is read in every form, clamped, and nonsense is 
     ['', undefined],
     [undefined, undefined],
   ]
-  for (const [text, wanted] of rows) expect(retryAfterMs(text, NOW), String(text)).toBe(wanted)
+  for (const [text, wanted] of rows)
+    expect(retryAfterMs({ 'retry-after': text }, NOW), String(text)).toBe(wanted)
 })
 
-test('Retry-After as a date counts from the clock that it is given', () => {
-  const date = 'Sat, 31 Jan 2026 12:01:00 GMT'
+test("Retry-After as a date counts from the server's own clock, and from ours where it tells none", () => {
+  const date = { 'retry-after': 'Sat, 31 Jan 2026 12:01:00 GMT' }
   expect(retryAfterMs(date, NOW)).toBe(60_000)
   expect(retryAfterMs(date, NOW + 50_000)).toBe(10_000)
+  const told = { ...date, date: 'Sat, 31 Jan 2026 12:00:20 GMT' }
+  for (const day of [-1, 0, 1]) expect(retryAfterMs(told, NOW + day * 86_400_000)).toBe(40_000)
+  expect(retryAfterMs({ ...date, date: 'yesterday' }, NOW)).toBe(60_000)
 })

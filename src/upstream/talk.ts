@@ -7,12 +7,17 @@ import {
   idBytes,
   json,
   member,
+  objectAt,
+  parseAt,
   resultMessage,
   slice,
   stringAt,
+  typeAt,
 } from '../wire/index.js'
 import { FloodGate, type Flow, newFlow } from './flood-gate.js'
 import { isWanted } from './log-levels.js'
+
+const SUBSCRIPTION = 'io.modelcontextprotocol/subscriptionId'
 
 /** A request without its final answer. */
 export interface Pending {
@@ -32,8 +37,8 @@ export interface TalkRoom {
   notify(message: Bytes): void
   notification(method: string, params: Bytes | null): void
   violation(what: string): void
-  /** The server has taken up a subscription. */
-  listening(): void
+  /** Progress of a request that nobody waits for any more. */
+  unwanted(id: number): void
 }
 
 /** Everything that a server says besides answers: progress, logs, questions, changes. */
@@ -55,7 +60,7 @@ export class ServerTalk {
       case 'notifications/message':
         return this.#logged(envelope, source)
       case 'notifications/subscriptions/acknowledged':
-        return this.room.listening()
+        return this.#acknowledged(envelope, source)
       case 'notifications/cancelled':
         return
       default:
@@ -97,12 +102,25 @@ export class ServerTalk {
     this.#gate.stop()
   }
 
+  /** By the id that it names, else by the stream that it came on. */
+  #acknowledged({ params, bytes }: Envelope, source: number | null): void {
+    const meta = params && member(params, '_meta')
+    const named =
+      meta && typeAt(bytes, meta) === 'object' ? member(objectAt(bytes, meta), SUBSCRIPTION) : undefined
+    const id = named && parseAt(bytes, named)
+    const pending =
+      typeof id === 'number'
+        ? this.room.pending.get(id)
+        : this.#owner(source, request => request.onAcknowledged !== undefined)
+    pending?.request.onAcknowledged?.(params && slice(bytes, params.span))
+  }
+
   #progressed({ params, bytes }: Envelope): void {
     const token = params && member(params, 'progressToken')
     if (!params || !token) return
     const id = Number(Buffer.from(slice(bytes, token)).toString('latin1'))
     const pending = this.room.pending.get(id)
-    if (!pending) return
+    if (!pending) return this.room.unwanted(id)
     pending.request.onActivity?.()
     const onProgress = pending.request.context?.onProgress
     if (!onProgress) return

@@ -3,17 +3,13 @@
  * It knows pipes, HTTP and SSE; it knows no method and no era.
  */
 import type { Bytes, Phase } from '../model/index.js'
+import type { HttpFault } from '../runtime/ports.js'
 
 /** Why a message, a stream or a whole transport failed, in words and in facts. */
 export interface TransportFault {
   readonly phase: Phase
   readonly reason:
-    | 'refused'
-    | 'dns'
-    | 'tls'
-    | 'connect-timeout'
-    | 'headers-timeout'
-    | 'reset'
+    | HttpFault['reason']
     | 'eof'
     | 'http-status'
     | 'session-lost'
@@ -26,18 +22,18 @@ export interface TransportFault {
     | 'exit'
     | 'spawn'
     | 'stdin'
-    | 'aborted'
-    | 'other'
   /** A sentence fragment without the server's name: "HTTP 500 from POST /mcp", "exited with code 1: boom". */
   readonly message: string
   /** HTTP status, when there was one. */
   readonly status?: number
-  /** Response headers that decide something: content-type, retry-after, www-authenticate, allow. */
+  /** Response headers that decide something: content-type, retry-after, date, www-authenticate, allow. */
   readonly headers?: Readonly<Record<string, string>>
   /** First bytes of the body (at most 64 KiB), for the era probe and for the excerpt in messages. */
   readonly body?: Bytes
   /** This machine had no room for it: no descriptors, no memory. It says nothing about the server. */
   readonly local?: boolean
+  /** The whole transport ends with it, which `closed` tells too. */
+  readonly fatal?: boolean
   readonly exit?: { readonly code: number | null; readonly signal: string | null }
   readonly cause?: unknown
 }

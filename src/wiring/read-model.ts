@@ -6,12 +6,11 @@ import {
   TransitionFeed,
   type UpstreamStatus,
 } from '../control/index.js'
-import { EMPTY_MERGED } from '../core/catalog/index.js'
-import type { MergedCatalog, UpstreamView } from '../model/index.js'
+import { EMPTY_MERGED, type Lookalike, lookalikesIn } from '../core/catalog/index.js'
+import { LOCAL, type MergedCatalog, type UpstreamView } from '../model/index.js'
 import type { TransitionLog } from '../observe/index.js'
 import type { Runtime } from '../runtime/gateway.js'
 import type { Host, Timer } from '../runtime/ports.js'
-import type { Supervisor } from '../runtime/supervisor.js'
 
 /** Transitions are logged as they come; the merged lists are looked at once things have settled. */
 export function watchTransitions(runtime: Runtime, host: Host, transitions: TransitionLog): () => void {
@@ -21,7 +20,9 @@ export function watchTransitions(runtime: Runtime, host: Host, transitions: Tran
     transitions.observe(snapshot)
     pending ??= host.clock.after(1_000, () => {
       pending = null
-      transitions.shadowed(runtime.snapshot.catalog.shadowed)
+      const { catalog } = runtime.snapshot
+      transitions.shadowed(catalog.shadowed)
+      transitions.lookalikes(namesAlike(runtime, catalog))
     })
   })
   return () => {
@@ -49,7 +50,19 @@ export function describe(
   view: UpstreamView,
   catalog: MergedCatalog,
 ): UpstreamStatus {
-  return describeUpstream(view, catalog, loadOf(runtime.supervisors.get(view.name)), host.clock.wallTime())
+  const status = describeUpstream(view, catalog, loadOf(runtime, view.name), host.clock)
+  const alike = namesAlike(runtime, catalog).filter(({ upstream }) => upstream === view.name)
+  if (alike.length === 0) return status
+  const flagged = alike.map(({ kind, key, like, of }) => ({
+    kind,
+    name: key,
+    detail: `looks like ${like} of ${of}`,
+  }))
+  return { ...status, catalog: { ...status.catalog, flagged: [...status.catalog.flagged, ...flagged] } }
+}
+
+function namesAlike(runtime: Runtime, catalog: MergedCatalog): readonly Lookalike[] {
+  return lookalikesIn(catalog, name => runtime.snapshot.upstreams.get(name)?.prefix ?? '')
 }
 
 export function describeAll(runtime: Runtime, host: Host): GatewayStatus['upstreams'] {
@@ -57,14 +70,22 @@ export function describeAll(runtime: Runtime, host: Host): GatewayStatus['upstre
   return [...upstreams.values()].map(view => describe(runtime, host, view, catalog))
 }
 
-function loadOf(supervisor: Supervisor | undefined): Load {
-  if (!supervisor) return { inFlight: 0, queued: 0, lastOkAt: null }
-  return { inFlight: supervisor.inFlight, queued: supervisor.admission.queued, lastOkAt: supervisor.lastOkAt }
+/** What single identities do there counts too. */
+function loadOf(runtime: Runtime, name: string): Load {
+  const supervisor = runtime.supervisors.get(name)
+  if (!supervisor) return { inFlight: 0, queued: 0, lastOkAt: null, instances: null }
+  const instances = runtime.instances(name)
+  return {
+    inFlight: supervisor.inFlight + (instances?.inFlight ?? 0),
+    queued: supervisor.admission.queued + (instances?.queued ?? 0),
+    lastOkAt: supervisor.lastOkAt,
+    instances,
+  }
 }
 
 export async function listTools(runtime: Runtime): Promise<ToolListing> {
   const scope = { kind: 'all' } as const
-  const page = await runtime.list('tools', scope, null)
+  const page = await runtime.list('tools', scope, null, { principal: LOCAL })
   const { listed } = runtime.snapshot.catalog
   return {
     servers: [...runtime.snapshot.upstreams.keys()],

@@ -1,8 +1,8 @@
 import { describe, expect } from 'vitest'
 import { connectV1Http, connectV2Http } from '../kit/clients.js'
-import { startFake, withFakes } from '../kit/fake-mcp.js'
+import { withFakes } from '../kit/fake-mcp.js'
 import { startGateway, withGateway } from '../kit/gateway.js'
-import { blackHole } from '../kit/ports.js'
+import { withHung } from '../kit/ports.js'
 import { verifies } from '../kit/verifies.js'
 import { CRASHING, callTool, options, refusing, withClient } from './shared.js'
 
@@ -11,12 +11,11 @@ describe('the front door', () => {
     ['C32'],
     'is open at once whatever the servers do',
     async () => {
-      const hole = await blackHole()
-      try {
-        const slow = { on: 'initialize', do: { kind: 'delay', ms: 5_000 } as const }
-        await withFakes([{ script: { faults: [slow] } }], async fake => {
+      const slow = { on: 'initialize', do: { kind: 'delay', ms: 5_000 } as const }
+      await withHung(hung =>
+        withFakes([{ script: { faults: [slow] } }], async fake => {
           const bad = {
-            hung: { type: 'http', url: hole.url },
+            hung,
             crashing: CRASHING,
             gone: await refusing(),
             missing: { command: 'no-such-program' },
@@ -31,10 +30,8 @@ describe('the front door', () => {
             await gateway.stop()
           }
           expect(Math.min(...times)).toBeLessThan(1_000)
-        })
-      } finally {
-        await hole.close()
-      }
+        }),
+      )
     },
     60_000,
   )
@@ -85,30 +82,25 @@ describe('the front door', () => {
     ['C36'],
     'starts servers side by side, one hung start or not',
     async () => {
-      const hole = await blackHole()
       const slow = {
         builtins: ['echo'],
         faults: [{ on: 'initialize', do: { kind: 'delay', ms: 700 } as const }],
       }
-      const fakes = await Promise.all(Array.from({ length: 10 }, () => startFake({ script: slow })))
-      try {
-        const entries = Object.fromEntries(fakes.map((fake, i) => [`s${i}`, fake.entry]))
-        const started = performance.now()
-        await withGateway(
-          { mcpServers: { hung: { type: 'http', url: hole.url }, ...entries } },
-          async gateway => {
+      const scripts = Array.from({ length: 10 }, () => ({ script: slow }))
+      await withHung(hung =>
+        withFakes(scripts, async (...fakes) => {
+          const entries = Object.fromEntries(fakes.map((fake, i) => [`s${i}`, fake.entry]))
+          const started = performance.now()
+          await withGateway({ mcpServers: { hung, ...entries } }, async gateway => {
             await gateway.waitFor(
               status => status.upstreams.filter(upstream => upstream.state === 'ready').length === 10,
             )
             // One after the other would be seven seconds.
             expect(performance.now() - started).toBeLessThan(4_000)
             expect((await gateway.upstream('hung')).state).toBe('starting')
-          },
-        )
-      } finally {
-        await Promise.all(fakes.map(fake => fake.stop()))
-        await hole.close()
-      }
+          })
+        }),
+      )
     },
     40_000,
   )

@@ -1,9 +1,9 @@
 import { describe, expect } from 'vitest'
 import type { ClientV1 } from '../kit/clients.js'
 import { connectV1Http, connectV2Http } from '../kit/clients.js'
-import { startFake, withFakes } from '../kit/fake-mcp.js'
+import { withFakes } from '../kit/fake-mcp.js'
 import { startGateway, withGateway } from '../kit/gateway.js'
-import { blackHole } from '../kit/ports.js'
+import { withHung } from '../kit/ports.js'
 import { rawPost } from '../kit/raw-http.js'
 import { verifies } from '../kit/verifies.js'
 import { CRASHING, callTool, failureOf, missingIn, options, refusing, withClient } from './shared.js'
@@ -122,12 +122,9 @@ describe('a list with a part missing', () => {
     ['A6'],
     'never waits for a hung one a second time',
     async () => {
-      const hole = await blackHole()
-      const fake = await startFake({ script: offering('b') })
-      try {
-        await withGateway(
-          { mcpServers: { hung: { type: 'http', url: hole.url }, b: fake.entry } },
-          async gateway => {
+      await withHung(hung =>
+        withFakes([{ script: offering('b') }], b =>
+          withGateway({ mcpServers: { hung, b: b.entry } }, async gateway => {
             const client = await connectV1Http(gateway.url)
             const first = await client.listTools()
             expect(first.tools.map(tool => tool.name)).toEqual(['b__my_tool'])
@@ -136,12 +133,9 @@ describe('a list with a part missing', () => {
             for (let i = 0; i < 20; i += 1) expect((await client.listTools()).tools).toHaveLength(1)
             expect(performance.now() - started).toBeLessThan(1_000)
             await client.close()
-          },
-        )
-      } finally {
-        await fake.stop()
-        await hole.close()
-      }
+          }),
+        ),
+      )
     },
     40_000,
   )

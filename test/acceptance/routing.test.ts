@@ -1,8 +1,8 @@
 import { describe, expect } from 'vitest'
 import { connectV1Http, connectV2Http } from '../kit/clients.js'
-import { startFake, withFakes } from '../kit/fake-mcp.js'
+import { withFakes } from '../kit/fake-mcp.js'
 import { withGateway } from '../kit/gateway.js'
-import { blackHole } from '../kit/ports.js'
+import { withHung } from '../kit/ports.js'
 import { rawPost } from '../kit/raw-http.js'
 import { verifies } from '../kit/verifies.js'
 import { CRASHING, callTool, failureOf, missingIn, options, refusing, withClient } from './shared.js'
@@ -139,17 +139,13 @@ describe('a call', () => {
     ['B25'],
     'takes no longer because another server hangs',
     async () => {
-      const hole = await blackHole()
-      const fake = await startFake(only('echo'))
-      try {
-        await withGateway(
-          {
-            mcpServers: {
-              hung: options({ type: 'http', url: hole.url }, { prefix: '' }),
-              a: options(fake.entry, { prefix: '' }),
-            },
-          },
-          async gateway => {
+      await withHung(hung =>
+        withFakes([only('echo')], a => {
+          const mcpServers = {
+            hung: options(hung, { prefix: '' }),
+            a: options(a.entry, { prefix: '' }),
+          }
+          return withGateway({ mcpServers }, async gateway => {
             await gateway.waitForState('a', 'ready')
             await gateway.waitFor(status => status.upstreams[1]?.catalog.tools === 1)
             const client = await connectV1Http(gateway.url)
@@ -157,12 +153,9 @@ describe('a call', () => {
             for (let i = 0; i < 50; i += 1) await callTool(client, 'echo', { i })
             expect((performance.now() - started) / 50).toBeLessThan(50)
             await client.close()
-          },
-        )
-      } finally {
-        await fake.stop()
-        await hole.close()
-      }
+          })
+        }),
+      )
     },
     40_000,
   )

@@ -401,13 +401,14 @@ describe('every way in', () => {
     () =>
       withFakes([OBEDIENT], async child => {
         const mark = freshMark()
-        const thrower = "setTimeout(() => { throw new Error('nobody caught this') }, 1500)"
+        const thrower = "process.on('SIGUSR2', () => { throw new Error('nobody caught this') })"
         const gateway = await startGateway(
           { mcpServers: { fake: marked(child, mark) } },
           { env: { NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(thrower)}` } },
         )
         await gateway.settled()
         const { pid } = await gateway.upstream('fake')
+        gateway.signal('SIGUSR2')
         await expect.poll(() => gateway.stderr, { timeout: 5_000 }).toContain('nobody caught this')
         expect((await gateway.upstream('fake')).pid).toBe(pid)
         expect(await gateway.stop()).toBe(0)

@@ -15,9 +15,10 @@ import {
 import { connectV1Http } from '../kit/clients.js'
 import { withFakes } from '../kit/fake-mcp.js'
 import { withGateway } from '../kit/gateway.js'
+import { withHung } from '../kit/ports.js'
 import { rawPost } from '../kit/raw-http.js'
 import { verifies } from '../kit/verifies.js'
-import { modern, offering, timed, withHung } from './shared.js'
+import { modern, offering, timed } from './shared.js'
 
 const LISTS = [
   ['tools/list', 'tools', 'name'],

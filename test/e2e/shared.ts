@@ -1,10 +1,5 @@
-import { blackHole } from '../kit/ports.js'
+import { MODERN_META } from '../kit/modern-meta.js'
 import { type RawResponse, rawPost } from '../kit/raw-http.js'
-
-export const MODERN_META = {
-  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
-  'io.modelcontextprotocol/clientCapabilities': {},
-}
 
 interface ModernAnswer {
   readonly response: RawResponse
@@ -42,18 +37,6 @@ export const offering = (who: string) => ({
   resourceTemplates: [{ uriTemplate: 'demo://made/{id}', text: who }],
   prompts: [{ name: 'my_prompt', text: who }],
 })
-
-/** Runs `use` with the entry of a server that accepts connections and never answers. */
-export async function withHung<T>(
-  use: (entry: { readonly type: string; readonly url: string }) => Promise<T>,
-): Promise<T> {
-  const hole = await blackHole()
-  try {
-    return await use({ type: 'http', url: hole.url })
-  } finally {
-    await hole.close()
-  }
-}
 
 /** Milliseconds that it took. */
 export async function timed<T>(run: () => Promise<T>): Promise<{ readonly ms: number; readonly value: T }> {

@@ -1,9 +1,7 @@
 import { type ClientRequest, type IncomingMessage, request } from 'node:http'
+import { MODERN, MODERN_META } from '../kit/modern-meta.js'
 import { dataOf } from '../kit/raw-http.js'
 import { type Answer, type Ledger, readAnswer, type Sent } from './ledger.js'
-
-const MODERN = '2026-07-28'
-const KEY = 'io.modelcontextprotocol/'
 
 export type Era = 'legacy' | 'modern'
 
@@ -143,8 +141,7 @@ export class RowClient {
   }
 
   #withMeta(params: object, meta: object): object {
-    const own =
-      this.era === 'modern' ? { [`${KEY}protocolVersion`]: MODERN, [`${KEY}clientCapabilities`]: {} } : {}
+    const own = this.era === 'modern' ? MODERN_META : {}
     const all = { ...own, ...meta }
     return Object.keys(all).length === 0 ? params : { ...params, _meta: all }
   }

@@ -38,6 +38,8 @@ export interface RowOptions {
   readonly holdfast?: Readonly<Record<string, unknown>>
   /** How it is started, where that is not as usual. */
   readonly entry?: (fake: Fake) => ServerEntry
+  /** Further variables for the gateway. */
+  readonly env?: Readonly<Record<string, string>>
   /** How many processes it is, when it runs; default 1 on stdio. */
   readonly processes?: number
   /** Further servers. */
@@ -249,13 +251,12 @@ async function runRow(
   let gateway: TestGateway | null = null
   try {
     const own = options.entry?.(victim) ?? (proxy ?? victim).entry
-    gateway = await startGateway({
-      mcpServers: {
-        victim: withSecret(own, canary, { ...pinOf(variant), ...options.holdfast }),
-        ...others.entries,
-        ...options.servers,
-      } as Record<string, ServerEntry>,
-    })
+    const mcpServers = {
+      victim: withSecret(own, canary, { ...pinOf(variant), ...options.holdfast }),
+      ...others.entries,
+      ...options.servers,
+    } as Record<string, ServerEntry>
+    gateway = await startGateway({ mcpServers }, options.env ? { env: options.env } : {})
     const row = new Row(variant, victim, gateway, others, proxy, canary)
     await play(row, options, body)
   } finally {

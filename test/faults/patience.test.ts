@@ -1,7 +1,8 @@
-import { chmodSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect } from 'vitest'
 import { descendantsOf, isAlive } from '../kit/processes.js'
+import { writeProgram } from '../kit/programs.js'
 import { freshFolder } from '../kit/run-folder.js'
 import { until } from '../kit/until.js'
 import { expectGone, faultRow } from './harness.js'
@@ -121,10 +122,4 @@ function lockedFile(): string {
   const path = join(freshFolder('programs'), 'locked')
   writeFileSync(path, '')
   return path
-}
-
-/** A program that runs that command line. */
-function writeProgram(path: string, line: readonly string[]): void {
-  writeFileSync(path, `#!/bin/sh\nexec ${line.map(word => `'${word}'`).join(' ')}\n`)
-  chmodSync(path, 0o755)
 }

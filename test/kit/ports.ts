@@ -36,6 +36,18 @@ export async function blackHole(): Promise<BlackHole> {
   }
 }
 
+/** Runs `use` with the entry of a server that accepts connections and never answers. */
+export async function withHung<T>(
+  use: (entry: { readonly type: 'http'; readonly url: string }) => Promise<T>,
+): Promise<T> {
+  const hole = await blackHole()
+  try {
+    return await use({ type: 'http', url: hole.url })
+  } finally {
+    await hole.close()
+  }
+}
+
 export interface Relay {
   readonly port: number
   readonly url: string

@@ -20,6 +20,7 @@ export const SPEC: UpstreamSpec = {
   enabled: true,
   lazy: false,
   era: 'auto',
+  isolation: 'shared',
   timeouts: TIMEOUTS,
   supervision: {
     health: { intervalMs: 30_000, timeoutMs: 5_000, failures: 3 },
@@ -32,6 +33,7 @@ export const SPEC: UpstreamSpec = {
   },
   cacheTtlMs: 300_000,
   unavailable: 'keep',
+  pin: 'warn',
   tools: {},
   resources: {},
   prompts: {},
@@ -48,6 +50,8 @@ export function world(kind: 'stdio' | 'http', answer: Answer, part: Partial<Upst
     answer,
     open: (): GatewayError | null => null,
     opening: (): Promise<null> => Promise.resolve(null),
+    /** When set, every resource can be followed. */
+    follow: null as Connection['follow'] | null,
   }
   const connector: Connector = {
     open: async events => {
@@ -65,6 +69,7 @@ export function world(kind: 'stdio' | 'http', answer: Answer, part: Partial<Upst
         instructions: null,
         pid: opened.length,
         inFlight: 0,
+        ...(behaviour.follow ? { follow: behaviour.follow } : {}),
         request: request => {
           asked.push(request.method)
           const outcome = behaviour.answer(request)

@@ -3,12 +3,20 @@ import type { AddressInfo } from 'node:net'
 import { mergeCatalogs } from '../../src/core/catalog/index.js'
 import { createHttpFace, type FaceOptions, type HttpFace } from '../../src/downstream/index.js'
 import type { Call, GatewayError, HeaderParam, Kind, Outcome } from '../../src/model/index.js'
-import type { Clock, GatewayCore, Host, ListPage, RunningCall } from '../../src/runtime/ports.js'
+import type {
+  Clock,
+  GatewayCore,
+  Host,
+  ListPage,
+  RunningCall,
+  Subscription,
+  SubscriptionEvents,
+} from '../../src/runtime/ports.js'
+import { MODERN, MODERN_META } from './modern-meta.js'
 import { MCP_HEADERS, rawPost } from './raw-http.js'
 
-export const KEY = 'io.modelcontextprotocol/'
-export const MODERN = '2026-07-28'
-export const META = { [`${KEY}protocolVersion`]: MODERN, [`${KEY}clientCapabilities`]: {} }
+export { KEY, MODERN, MODERN_META as META } from './modern-meta.js'
+
 export const EMPTY_PAGE: ListPage = {
   items: [],
   nextCursor: null,
@@ -67,11 +75,9 @@ export class ScriptedCall {
 
 /** A core without servers. */
 export class ScriptedCore implements GatewayCore {
-  readonly snapshot: GatewayCore['snapshot'] = {
-    version: 0,
-    upstreams: new Map(),
-    catalog: mergeCatalogs([]),
-  }
+  readonly #snapshot = { version: 0, upstreams: new Map(), catalog: mergeCatalogs([]) }
+  /** Sessions that it was told are over. */
+  readonly ended: object[] = []
   draining = false
   calls = 0
   /** Answers every call at once with this result. */
@@ -79,8 +85,20 @@ export class ScriptedCore implements GatewayCore {
   params: readonly HeaderParam[] = []
   list: GatewayCore['list'] = () => Promise.resolve(EMPTY_PAGE)
   readonly listeners = new Set<(kind: Kind) => void>()
+  /** Of clients, in order. */
+  readonly subscriptions = new Set<{ readonly uri: string; readonly events: SubscriptionEvents }>()
+  /** Of every subscription; null = they stand. */
+  refusal: Outcome | null = null
   readonly #ready: ScriptedCall[] = []
   readonly #waiting: ((call: ScriptedCall) => void)[] = []
+
+  snapshotFor(): ReturnType<GatewayCore['snapshotFor']> {
+    return this.#snapshot
+  }
+
+  endSession(session: object): void {
+    this.ended.push(session)
+  }
 
   offer() {
     return {
@@ -115,6 +133,21 @@ export class ScriptedCore implements GatewayCore {
   onListChanged(_scope: unknown, listener: (kind: Kind) => void): () => void {
     this.listeners.add(listener)
     return () => this.listeners.delete(listener)
+  }
+
+  subscribe(_scope: unknown, uri: string, _caller: unknown, events: SubscriptionEvents): Subscription {
+    const { refusal } = this
+    queueMicrotask(() => events.settled(refusal))
+    if (refusal) return { end: () => undefined }
+    const one = { uri, events }
+    this.subscriptions.add(one)
+    return { end: () => this.subscriptions.delete(one) }
+  }
+
+  /** Tells every subscriber of that URI. */
+  update(uri: string, params: unknown = { uri }): void {
+    for (const one of [...this.subscriptions])
+      if (one.uri === uri) one.events.updated(Buffer.from(JSON.stringify(params)))
   }
 
   /** The next call that reaches the core. */
@@ -195,7 +228,7 @@ export function modern(method: string, params: Record<string, unknown> = {}, id:
     'mcp-method': method,
     ...(typeof name === 'string' ? { 'mcp-name': name } : {}),
   }
-  return { body: rpc(method, { ...params, _meta: { ...META, ...meta } }, id), headers }
+  return { body: rpc(method, { ...params, _meta: { ...MODERN_META, ...meta } }, id), headers }
 }
 
 export function hello(version = '2025-11-25', capabilities: object = {}): string {

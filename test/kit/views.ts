@@ -17,6 +17,7 @@ export function view(name: string, part: Partial<UpstreamView> = {}): UpstreamVi
     reason: null,
     lastError: null,
     nextAttemptAt: null,
+    nextAttemptDue: null,
     attempts: 0,
     restarts: 0,
     pid: null,
@@ -25,6 +26,7 @@ export function view(name: string, part: Partial<UpstreamView> = {}): UpstreamVi
     instructions: null,
     settled: true,
     unavailable: 'keep',
+    isolation: 'shared',
     catalog: EMPTY_CATALOG,
     ...part,
   }

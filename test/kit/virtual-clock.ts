@@ -2,6 +2,8 @@ import type { Clock } from '../../src/runtime/ports.js'
 
 export interface VirtualClock extends Clock {
   pass(ms: number): Promise<void>
+  /** The wall clock goes so far ahead of the monotonic one, or falls behind. */
+  jump(ms: number): void
   /** Timers that are armed. */
   readonly armed: number
 }
@@ -9,13 +11,17 @@ export interface VirtualClock extends Clock {
 /** Time that moves only when told. */
 export function virtualClock(): VirtualClock {
   let now = 0
+  let ahead = 0
   let timers: { at: number; fn: () => void }[] = []
   return {
     get armed() {
       return timers.length
     },
     now: () => now,
-    wallTime: () => now,
+    wallTime: () => now + ahead,
+    jump: ms => {
+      ahead += ms
+    },
     after: (ms: number, fn: () => void) => {
       const timer = { at: now + ms, fn }
       timers.push(timer)

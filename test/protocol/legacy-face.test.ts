@@ -3,15 +3,12 @@ import { CRASHING } from '../acceptance/shared.js'
 import { connectV1Http, connectV2Http, gatewayOnStdio } from '../kit/clients.js'
 import { type Fake, startFake } from '../kit/fake-mcp.js'
 import { startGateway, type TestGateway } from '../kit/gateway.js'
+import { MODERN_META } from '../kit/modern-meta.js'
 import { MCP_HEADERS, rawPost, rawRequest, rawStream } from '../kit/raw-http.js'
 import { openPipe } from '../kit/raw-stdio.js'
 import { verifies } from '../kit/verifies.js'
 
 const VERSIONS = ['2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05']
-const MODERN_META = {
-  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
-  'io.modelcontextprotocol/clientCapabilities': {},
-}
 
 let gateway: TestGateway
 let legacy: Fake

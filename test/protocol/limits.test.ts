@@ -217,6 +217,7 @@ describe('the bound on', () => {
       draining: false,
       offer: () => ({ serverInfo: {}, capabilities: {}, instructions: '' }),
       onListChanged: () => () => undefined,
+      endSession: () => undefined,
     } as never
     const face = createHttpFace(core, host)
     const post = (body: string, session?: string) =>
@@ -264,10 +265,17 @@ describe('the bound on', () => {
 
   test("a child's stdin (LIMITS.stdinQueueBytes) refuses what does not fit, and never the only message", async () => {
     const refused: number[] = []
-    const child = { queuedBytes: 0, write: () => false } as never
+    const child = {
+      queuedBytes: 0,
+      write({ length }: Uint8Array) {
+        this.queuedBytes = length
+        return false
+      },
+    }
     const events = { refused: (id: number) => refused.push(id), stuck: () => undefined }
-    const queue = new StdinQueue(child, nodeHost().clock, events)
+    const queue = new StdinQueue(child as never, nodeHost().clock, events)
     queue.push(Buffer.alloc(1), 0)
+    child.queuedBytes = 0
     queue.push(Buffer.alloc(LIMITS.stdinQueueBytes * 2), 1)
     queue.push(Buffer.alloc(10), 2)
     expect(refused).toEqual([2])
@@ -337,6 +345,7 @@ describe('the bound on', () => {
       draining: false,
       offer: () => ({ serverInfo: {}, capabilities: {}, instructions: '' }),
       onListChanged: () => () => undefined,
+      endSession: () => undefined,
       call: () => ({ cancel: (reason: string) => (cancelled = reason) }),
     } as never
     const face = createHttpFace(core, { ...nodeHost(), clock })

@@ -2,11 +2,10 @@ import { afterAll, beforeAll, describe, expect } from 'vitest'
 import { CRASHING } from '../acceptance/shared.js'
 import { type Fake, startFake } from '../kit/fake-mcp.js'
 import { startGateway, type TestGateway } from '../kit/gateway.js'
+import { KEY, MODERN_META as META, MODERN as VERSION } from '../kit/modern-meta.js'
 import { MCP_HEADERS, rawPost, rawRequest, rawStream } from '../kit/raw-http.js'
 import { verifies } from '../kit/verifies.js'
 
-const VERSION = '2026-07-28'
-const KEY = 'io.modelcontextprotocol/'
 const headerTool = {
   name: 'paint',
   behaves: 'echo',
@@ -24,7 +23,6 @@ const headerTool = {
 let gateway: TestGateway
 let legacy: Fake
 let modern: Fake
-const META = { [`${KEY}protocolVersion`]: VERSION, [`${KEY}clientCapabilities`]: {} }
 
 beforeAll(async () => {
   legacy = await startFake({

@@ -1,11 +1,10 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { TestGateway } from '../kit/gateway.js'
+import { MODERN, MODERN_META } from '../kit/modern-meta.js'
 import { MCP_HEADERS, type RawResponse, type RawStream, rawPost, rawStream } from '../kit/raw-http.js'
 
-export const MODERN = '2026-07-28'
-export const KEY = 'io.modelcontextprotocol/'
-export const META = { [`${KEY}protocolVersion`]: MODERN, [`${KEY}clientCapabilities`]: {} }
+export { KEY, MODERN, MODERN_META as META } from '../kit/modern-meta.js'
 
 export interface RpcAnswer {
   readonly jsonrpc?: string
@@ -44,7 +43,7 @@ export const toolCall = (name: string, args: Readonly<Record<string, unknown>> =
 })
 
 export function modernBody({ method, params = {}, meta = {}, id = 'q1' }: ModernCall): string {
-  return request(method, { ...params, _meta: { ...META, ...meta } }, id)
+  return request(method, { ...params, _meta: { ...MODERN_META, ...meta } }, id)
 }
 
 export function modernHeaders({ method, params = {}, headers = {} }: ModernCall): Record<string, string> {

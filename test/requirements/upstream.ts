@@ -45,7 +45,7 @@ export const UPSTREAM: readonly Requirement[] = [
     id: 'F34',
     source: NETWORK,
     behaviour:
-      'Headers or a body that drip are ended by the idle rule of the request, which frees place and socket.',
+      'Headers that have begun are complete within 20 s, a body that drips is ended by the idle rule of the request; both free place and socket.',
   },
   {
     id: 'F35',

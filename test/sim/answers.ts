@@ -10,6 +10,7 @@ interface Failure {
   readonly kind?: unknown
   readonly reason?: unknown
   readonly upstream?: unknown
+  readonly retryAfterMs?: unknown
 }
 
 /** What a client reads out of a response. */
@@ -22,7 +23,14 @@ export function readAnswer({ result, error }: Message): Answer {
 /** The same for who calls the core itself. */
 export function readOutcome(outcome: Outcome): Answer {
   if (outcome.kind === 'cancelled')
-    return { said: 'refused', nonce: null, upstream: null, words: 'cancelled' }
+    return {
+      said: 'refused',
+      nonce: null,
+      upstream: null,
+      failure: null,
+      retryAfterMs: null,
+      words: 'cancelled',
+    }
   if (outcome.kind === 'answered') {
     const { reply } = outcome
     const bytes = 'result' in reply ? reply.result : reply.error
@@ -40,7 +48,14 @@ export function readOutcome(outcome: Outcome): Answer {
 function served(result: unknown): Answer {
   const text = textIn(result)
   const [nonce, upstream] = text?.split('@') ?? []
-  return { said: 'served', nonce: nonce ?? null, upstream: upstream ?? null, words: text ?? 'a result' }
+  return {
+    said: 'served',
+    nonce: nonce ?? null,
+    upstream: upstream ?? null,
+    failure: null,
+    retryAfterMs: null,
+    words: text ?? 'a result',
+  }
 }
 
 function textIn(result: unknown): string | null {
@@ -55,10 +70,12 @@ function textIn(result: unknown): string | null {
 function readError({ code, message, data }: { code?: number; message?: string; data?: Failure }): Answer {
   const read = data?.kind === undefined ? null : fromFailure(data)
   const words = `${code} ${message ?? ''}`
-  return read ? { ...read, words } : { said: 'refused', nonce: null, upstream: null, words }
+  return read
+    ? { ...read, words }
+    : { said: 'refused', nonce: null, upstream: null, failure: null, retryAfterMs: null, words }
 }
 
-function fromFailure({ kind, reason, upstream }: Failure): Answer {
+function fromFailure({ kind, reason, upstream, retryAfterMs }: Failure): Answer {
   const said = NOT_RUN.has(String(kind))
     ? 'not-run'
     : MAY_HAVE_RUN.has(String(kind))
@@ -68,6 +85,8 @@ function fromFailure({ kind, reason, upstream }: Failure): Answer {
     said,
     nonce: null,
     upstream: typeof upstream === 'string' ? upstream : null,
+    failure: String(kind),
+    retryAfterMs: typeof retryAfterMs === 'number' ? retryAfterMs : null,
     words: `${String(kind)}: ${String(reason)}`,
   }
 }

@@ -23,8 +23,6 @@ const SLOW_TOOLS = new Set(['slow', 'chatty', 'ask'])
 const SLOW_MS = 12_000
 /** From a death to the answer: 100 ms after the system shows it, and the system's own time. */
 const DEATH_MS = 200
-/** From the server's words to the gateway's knowledge of them. */
-const TOLD_MS = 50
 /** Before this the steady server may still be starting. */
 const STARTED_MS = 3_000
 
@@ -38,12 +36,15 @@ export function check(history: History, disturbed: string | null = null): Violat
   const report = (promise: string, at: number, what: string) => violations.push({ promise, at, what })
   const requests = requestsOf(history, report)
   const effects = effectsOf(history)
+  const handed = new Set(history.flatMap(fact => (fact.kind === 'handed' ? [fact.nonce] : [])))
   const closingAt = history.find(fact => fact.kind === 'phase' && fact.phase === 'closing')?.at ?? Infinity
   for (const request of requests) {
     checkAnswered(request, closingAt, report)
     for (const { at, answer } of request.answers) checkAnswer(request.sent, at, answer, effects, report)
     if (disturbed !== STEADY) checkSteady(request, closingAt, report)
     checkRefused(request, report)
+    checkUnknown(request, handed, report)
+    checkAdvice(request, report)
   }
   checkEffects(requests, effects, report)
   checkProgress(history, requests, report)
@@ -187,11 +188,6 @@ function checkProgress(history: History, requests: readonly Request[], report: R
   }
 }
 
-/** How long an answer takes to the gateway at most. */
-const ON_ITS_WAY_MS = 50
-const GRANTED_MS = 400
-/** Some were granted while more was under way: those that waited for the end of a rest. */
-const GRANTED_EARLIER = 2
 /** How long the requests of a lost session take to go again. */
 const CURED_MS = 3_000
 
@@ -206,13 +202,9 @@ function checkRests(history: History, requests: readonly Request[], report: Repo
       const promise = fact.asDate ? 'F37-date' : 'F37'
       const isLonger = fact.until > (known?.until ?? 0)
       rests.set(fact.upstream, isLonger || !known ? { from, until: fact.until, promise } : { ...known, from })
-    } else if (fact.kind === 'state' && /reset by/.test(fact.reason ?? '')) {
-      // An answer that was on its way went down with its connection: the gateway never knew.
-      const rest = rests.get(fact.upstream)
-      if (rest && fact.at - rest.from <= ON_ITS_WAY_MS) rests.delete(fact.upstream)
     } else if (fact.kind === 'called') {
       const rest = rests.get(fact.upstream)
-      if (!rest || fact.at >= rest.until || (sentAt.get(fact.nonce) ?? 0) < rest.from + TOLD_MS) continue
+      if (!rest || fact.at >= rest.until || (sentAt.get(fact.nonce) ?? 0) <= rest.from) continue
       const left = Math.round(rest.until - fact.at)
       report(
         rest.promise,
@@ -229,6 +221,30 @@ function checkRefused({ sent, answers }: Request, report: Report): void {
   for (const { at, answer } of answers) {
     if (isRight && answer.said === 'refused')
       report('P12', at, `${describe(sent)} was refused: ${answer.words}`)
+  }
+}
+
+/** The rarest tries are five minutes apart, give or take a fifth. */
+const ADVICE_MS = 360_000
+
+/** F57: nobody is told to come back tomorrow because the wall clock was set. */
+function checkAdvice({ sent, answers }: Request, report: Report): void {
+  for (const { at, answer } of answers) {
+    const { retryAfterMs } = answer
+    if (retryAfterMs !== null && (retryAfterMs < 0 || retryAfterMs > ADVICE_MS))
+      report('F57', at, `${describe(sent)} is told to try again in ${retryAfterMs} ms`)
+  }
+}
+
+/** A try of what may be repeated has run out of time after this long at the earliest. */
+const TRY_MS = 3_000
+
+/** F13: what provably never left is not said to have an unknown outcome. A try that took too long is another matter. */
+function checkUnknown({ sent, answers }: Request, handed: ReadonlySet<string>, report: Report): void {
+  for (const { at, answer } of answers) {
+    if (sent.retry === 'free' && at - sent.at >= TRY_MS) continue
+    if (answer.failure === 'outcome_unknown' && !handed.has(sent.nonce))
+      report('F13', at, `${describe(sent)} never left, but is said to be unknown: ${answer.words}`)
   }
 }
 
@@ -267,7 +283,7 @@ function checkDeath({ sent, answers, cancelledAt, leftAt }: Request, at: number,
 /** A fifth of what is under way, and always three. */
 function checkBudget(history: History, requests: readonly Request[], report: Report): void {
   const byNonce = new Map(requests.map(request => [request.sent.nonce, request]))
-  const called = new Map<string, number>()
+  const firstCalled = new Map<string, number>()
   const retried = new Map<string, Set<Request>>()
   const cured = new Map<string, number>()
   for (const fact of history) {
@@ -275,26 +291,33 @@ function checkBudget(history: History, requests: readonly Request[], report: Rep
     if (fact.kind === 'fault' && /session/.test(fact.what)) cured.set(fact.upstream, fact.at + CURED_MS)
     if (fact.kind !== 'called') continue
     const request = byNonce.get(fact.nonce)
-    const times = (called.get(fact.nonce) ?? 0) + 1
-    called.set(fact.nonce, times)
+    const isFirst = !firstCalled.has(fact.nonce)
+    if (isFirst) firstCalled.set(fact.nonce, fact.at)
     if (fact.at < (cured.get(fact.upstream) ?? 0)) continue
-    if (!request || times === 1 || request.sent.tool === 'ask') continue
+    if (!request || isFirst || request.sent.tool === 'ask') continue
     const set = retried.get(fact.upstream) ?? new Set()
     retried.set(fact.upstream, set.add(request))
-    const open = (one: Request) => isUnderWay(one, fact.at)
-    const retrying = [...set].filter(open).length
-    if (retrying <= 3) continue
-    // A retry is granted when its first try fails, which may be a pause before it is made.
-    const wasOpen = (one: Request) => isUnderWay(one, fact.at, GRANTED_MS)
-    const active = requests.filter(one => one.sent.upstream === fact.upstream && wasOpen(one)).length
-    if (retrying > Math.max(3, active / 5) + GRANTED_EARLIER)
-      report('F36', fact.at, `${fact.upstream} sees ${retrying} retries at a time, of ${active} requests`)
+    const open = [...set].filter(one => isUnderWay(one, fact.at))
+    if (open.length <= 3) continue
+    const own = requests.filter(one => one.sent.upstream === fact.upstream)
+    // The last of them was granted when its first try failed: a pause, or a rest of the server, before it is made.
+    const since = Math.min(...open.map(one => firstCalled.get(one.sent.nonce) ?? fact.at))
+    const active = mostAtOnce(own, since, fact.at)
+    if (open.length > Math.max(3, Math.floor(active / 5)))
+      report('F36', fact.at, `${fact.upstream} sees ${open.length} retries at a time, of ${active} requests`)
   }
 }
 
-function isUnderWay({ sent, answers, cancelledAt, leftAt }: Request, at: number, lately = 0): boolean {
+/** How many were under way at the busiest moment of a time. */
+function mostAtOnce(requests: readonly Request[], from: number, to: number): number {
+  const begun = requests.map(({ sent }) => sent.at).filter(at => at > from && at <= to)
+  const counts = [from, ...begun].map(at => requests.filter(one => isUnderWay(one, at)).length)
+  return Math.max(...counts)
+}
+
+function isUnderWay({ sent, answers, cancelledAt, leftAt }: Request, at: number): boolean {
   const end = Math.min(answers[0]?.at ?? Infinity, cancelledAt ?? Infinity, leftAt ?? Infinity)
-  return sent.at <= at && end >= at - lately
+  return sent.at <= at && end >= at
 }
 
 function describe({ client, id, method, upstream, tool, nonce, at }: Sent): string {

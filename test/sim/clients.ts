@@ -182,15 +182,37 @@ export class CoreClient implements Client {
     noteSent(this.room, this.name, id, wish)
     const kind = KIND_OF[wish.method]
     if (kind) {
-      core.list(kind, { kind: 'all' }, null).then(
-        () => this.#answer(id, { said: 'served', nonce: null, upstream: null, words: 'a page' }),
+      core.list(kind, { kind: 'all' }, null, { principal: 'local' }).then(
+        () =>
+          this.#answer(id, {
+            said: 'served',
+            nonce: null,
+            upstream: null,
+            failure: null,
+            retryAfterMs: null,
+            words: 'a page',
+          }),
         (thrown: unknown) =>
-          this.#answer(id, { said: 'refused', nonce: null, upstream: null, words: String(thrown) }),
+          this.#answer(id, {
+            said: 'refused',
+            nonce: null,
+            upstream: null,
+            failure: null,
+            retryAfterMs: null,
+            words: String(thrown),
+          }),
       )
       return id
     }
     if (wish.method === 'ping') {
-      this.#answer(id, { said: 'served', nonce: null, upstream: null, words: 'pong' })
+      this.#answer(id, {
+        said: 'served',
+        nonce: null,
+        upstream: null,
+        failure: null,
+        retryAfterMs: null,
+        words: 'pong',
+      })
       return id
     }
     const running = core.call(this.#call(wish), outcome => {

@@ -76,8 +76,7 @@ export class FaultPlan implements Mood {
     return fault
   }
 
-  asksForRest(ms: number, isCall: boolean, asDate: boolean): void {
-    const until = this.world.now + ms
+  asksForRest(until: number, isCall: boolean, asDate: boolean): void {
     this.restsUntil = Math.max(this.restsUntil, until)
     if (isCall) this.world.note({ kind: 'rest', upstream: this.name, until, asDate })
   }

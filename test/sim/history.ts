@@ -26,11 +26,13 @@ export type Fact =
   | { readonly kind: 'odd'; readonly client: string; readonly what: string }
   /** A tool call reached its effect at the server. */
   | { readonly kind: 'effect'; readonly upstream: string; readonly nonce: string }
+  /** The first byte of a call was handed to a pipe or a connection. Before that it can have reached nobody. */
+  | { readonly kind: 'handed'; readonly upstream: string; readonly nonce: string }
   /** A call reached its server. */
   | { readonly kind: 'called'; readonly upstream: string; readonly nonce: string }
   /** A child ended with whatever it was doing. */
   | { readonly kind: 'died'; readonly upstream: string }
-  /** A server asked, in answer to a call, to be left alone. */
+  /** The gateway got the answer to a call in which the server asks to be left alone. */
   | { readonly kind: 'rest'; readonly upstream: string; readonly until: number; readonly asDate: boolean }
   | { readonly kind: 'fault'; readonly upstream: string; readonly what: string }
   | {
@@ -39,6 +41,8 @@ export type Fact =
       readonly state: string
       readonly reason: string | null
     }
+  /** The wall clock was set. */
+  | { readonly kind: 'jumped'; readonly ms: number }
   | { readonly kind: 'warning'; readonly upstream: string; readonly what: string }
   /** A promise that was looked at while the run went on, and is broken. */
   | { readonly kind: 'broken'; readonly promise: string; readonly what: string }
@@ -60,6 +64,9 @@ export interface Answer {
   readonly nonce: string | null
   /** The server that says it answered. */
   readonly upstream: string | null
+  /** The kind of the failure, where the gateway itself tells one. */
+  readonly failure: string | null
+  readonly retryAfterMs: number | null
   /** For people. */
   readonly words: string
 }

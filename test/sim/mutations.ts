@@ -34,7 +34,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     title: 'cancelled requests leave no tombstone',
     file: 'src/upstream/cancelled.ts',
-    find: 'this.#graves.set(id, { at: this.clock.now(), state })',
+    find: 'this.#graves.set(id, { at: this.clock.now(), cancelled, answered: false })',
     replace: 'this.#graves.delete(id)',
     breaks: 'F19',
   },
@@ -102,9 +102,23 @@ export const MUTATIONS: readonly Mutation[] = [
     breaks: 'F37',
   },
   {
+    title: 'a line that met a closed input counts as sent',
+    file: 'src/upstream/transports/stdin-queue.ts',
+    find: '    this.#lines = lines\n    this.#bytes = batch.length\n',
+    replace: '',
+    breaks: 'F13',
+  },
+  {
+    title: 'a date of a server counts from the clock on our wall',
+    file: 'src/upstream/retry-after.ts',
+    find: "(dateIn(headers?.['date']?.trim() ?? '') ?? wallTime)",
+    replace: 'wallTime',
+    breaks: 'F37-date',
+  },
+  {
     title: 'lists wait for every server',
     file: 'src/runtime/listing.ts',
-    find: 'const left = this.room.firstListUntil - this.room.clock.now()',
+    find: 'const left = this.#worthWaitingUntil(scope) - this.room.clock.now()',
     replace: 'const left = 30_000',
     breaks: 'P3',
   },

@@ -6,6 +6,8 @@ import type { Simulation } from './simulation.js'
 const HANDSHAKE_MS = 3_000
 /** A list that is not answered, and the pause before it is asked for again. */
 const LIST_MS = 10_000 + 5_000
+/** After a rest the lists that fell into it are fetched first. */
+const LISTED_MS = 3_000
 /** Longer than any client is waited for that was asked something and says nothing. */
 const SILENCE_MS = 700_000
 const FINE = new Set(['ready', 'idle'])
@@ -21,7 +23,7 @@ export async function recover(simulation: Simulation): Promise<void> {
   if (isDemanded) for (const recovery of recoveries) recovery.callUntilServed()
   await world.run(world.now + 1)
   while (recoveries.some(recovery => recovery.isOpen)) await world.run(world.now + 1_000)
-  const rested = Math.max(...fleet.map(({ plan }) => plan.restsUntil))
+  const rested = Math.max(...fleet.map(({ plan }) => plan.restsUntil)) + LISTED_MS
   await world.run(Math.max(world.now + crowd.patience.callMs, rested))
   const isSilent = world.history.some(fact => fact.kind === 'asked' && fact.reply === 'ignores')
   if (isSilent) await world.run(world.now + SILENCE_MS)

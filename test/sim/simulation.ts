@@ -47,7 +47,7 @@ export async function simulate(options: RunOptions): Promise<Report> {
   const world = new World(options.seed)
   return world.own(async () => {
     const simulation = set(world, options)
-    await play(simulation)
+    await play(simulation, options.calm ?? false)
     await end(simulation)
     return judge(simulation, options.seed)
   })
@@ -77,6 +77,22 @@ function set(world: World, options: RunOptions): Simulation {
   return { world, ledger, runtime, fleet, crowd, liftAt }
 }
 
+/** By hand, by the network, by a summer time done wrong. */
+const JUMPS_MS = [1_000, 30_000, 3_600_000, 86_400_000]
+
+/** The wall clock jumps, forwards and backwards; time itself goes on as ever. */
+function setWrong(world: World, ledger: Ledger, until: number): void {
+  const dice = world.dice('wall clock')
+  const jumps = dice.chance(0.5) ? dice.between(1, 4) : 0
+  for (let i = 0; i < jumps; i += 1) {
+    const ms = dice.pick(JUMPS_MS) * dice.pick([1, -1])
+    world.after(dice.between(0, until), () => {
+      ledger.wallSkewMs += ms
+      world.note({ kind: 'jumped', ms })
+    })
+  }
+}
+
 function noteStates(world: World, runtime: Runtime): void {
   runtime.store.onCommit(({ upstreams }, { upstreams: before }) => {
     for (const [name, view] of upstreams) {
@@ -89,8 +105,12 @@ function noteStates(world: World, runtime: Runtime): void {
   })
 }
 
-async function play({ world, runtime, fleet, crowd, liftAt }: Simulation): Promise<void> {
+async function play(
+  { world, ledger, runtime, fleet, crowd, liftAt }: Simulation,
+  calm: boolean,
+): Promise<void> {
   for (const member of fleet) member.arm()
+  if (!calm) setWrong(world, ledger, liftAt)
   runtime.boot()
   crowd.gather()
   await world.run(liftAt)

@@ -7,6 +7,7 @@ import type {
   HttpRequest,
 } from '../../src/runtime/ports.js'
 import type { Dice } from './dice.js'
+import { noncesIn } from './models/app.js'
 import type { Machine } from './virtual-host.js'
 
 export interface SiteRequest {
@@ -20,7 +21,8 @@ export interface SiteAnswer {
   readonly open: boolean
   headers(status: number, headers?: Readonly<Record<string, string>>): void
   data(text: string): void
-  end(): void
+  /** @param arrived told when the whole answer has arrived at the client */
+  end(arrived?: () => void): void
   /** The connection breaks off, at the server's side. */
   reset(): void
   /** The client went away before the end. */
@@ -177,7 +179,9 @@ class VirtualExchange implements HttpExchange {
   #send(): void {
     this.#sent = true
     const { world, network } = this.pool.machine
-    const { headersTimeoutMs } = this.request
+    const { headersTimeoutMs, body } = this.request
+    const { upstream } = this.pool
+    if (body) for (const nonce of noncesIn(body)) world.note({ kind: 'handed', upstream, nonce })
     if (headersTimeoutMs > 0) {
       world.after(headersTimeoutMs, () => {
         if (!this.#headersSeen) this.broken('headers-timeout')
@@ -215,10 +219,13 @@ class VirtualExchange implements HttpExchange {
           }),
         ),
       data: text => unlessEnded(() => this.#deliver(Buffer.from(text))),
-      end: () =>
+      end: arrived =>
         unlessEnded(() => {
           ended = true
-          this.#ordered(() => this.#finish())
+          this.#ordered(() => {
+            this.#finish()
+            arrived?.()
+          })
         }),
       reset: () =>
         unlessEnded(() => {

@@ -1,6 +1,7 @@
 import type { Bytes } from '../../src/model/index.js'
 import type { Child, ChildEvents, Spawner, SpawnRequest } from '../../src/runtime/ports.js'
 import type { Dice } from './dice.js'
+import { noncesIn } from './models/app.js'
 import type { Machine } from './virtual-host.js'
 import { type Program, VirtualProcess } from './virtual-process.js'
 
@@ -8,7 +9,6 @@ import { type Program, VirtualProcess } from './virtual-process.js'
 export type Programs = Map<string, () => Program | 'missing'>
 
 const PIPE_BYTES = 64 * 1024
-const WRITE_MARK = 16 * 1024
 /** As long as the real spawner waits for output that was written before the exit. */
 const LAST_OUTPUT_MS = 20
 
@@ -24,7 +24,7 @@ class VirtualChild implements Child {
   readonly #command: string
   #released = false
   /** Written, but not yet in the pipe. */
-  #queue: Bytes[] = []
+  #queue: { bytes: Bytes; readonly nonces: readonly string[] }[] = []
   #queued = 0
   #wantsDrain = false
   #inputEnded = false
@@ -62,17 +62,17 @@ class VirtualChild implements Child {
 
   write(bytes: Bytes): boolean {
     const process = this.#process
-    if (!process || this.#inputEnded || this.#released) return true
+    if (!process || this.#inputEnded || this.#released) return false
     if (!process.readsInput || this.machine.ledger.operate('write to a child', this.#command)) {
       process.closeInput()
       this.#later(() => this.events.stdinBroken(new Error('EPIPE')))
-      return true
+      return false
     }
-    this.#queue.push(bytes)
+    this.#queue.push({ bytes, nonces: noncesIn(bytes) })
     this.#queued += bytes.length
     this.#fill()
-    this.#wantsDrain ||= this.#queued >= WRITE_MARK
-    return this.#queued < WRITE_MARK
+    this.#wantsDrain ||= this.#queued > 0
+    return this.#queued === 0
   }
 
   endInput(): void {
@@ -152,17 +152,19 @@ class VirtualChild implements Child {
     if (!this.#released) fn()
   }
 
-  /** As much as the pipe takes. */
+  /** As much as the pipe takes. Of one write nobody is told how much of it went: it went when its first byte did. */
   #fill(): void {
     const process = this.#process
     if (!process) return
     let first = this.#queue[0]
     while (first && process.unread < PIPE_BYTES) {
-      const part = first.subarray(0, PIPE_BYTES - process.unread)
+      const { bytes, nonces } = first
+      const part = bytes.subarray(0, PIPE_BYTES - process.unread)
+      for (const nonce of nonces) this.machine.world.note({ kind: 'handed', upstream: this.#command, nonce })
       process.arrive(part)
       this.#queued -= part.length
-      if (part.length === first.length) this.#queue.shift()
-      else this.#queue[0] = first.subarray(part.length)
+      if (part.length === bytes.length) this.#queue.shift()
+      else this.#queue[0] = { bytes: bytes.subarray(part.length), nonces: [] }
       first = this.#queue[0]
     }
     if (this.#queued === 0 && this.#inputEnded) process.inputEnds()

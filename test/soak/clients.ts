@@ -1,5 +1,6 @@
 import { Agent, request } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
+import { MODERN_META } from '../kit/modern-meta.js'
 
 /** What one client asked, and what it was told. */
 export interface Told {
@@ -9,11 +10,6 @@ export interface Told {
   answers: number
   /** `done`, a failure kind, or what was wrong with the answer. */
   outcome: string
-}
-
-const MODERN_META = {
-  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
-  'io.modelcontextprotocol/clientCapabilities': {},
 }
 
 interface Answer {

@@ -26,7 +26,9 @@ export function mergeCatalogs(views: Iterable<UpstreamView>): MergedCatalog {
     const owned = new Map<string, CatalogEntry>()
     const losers: CatalogEntry[] = []
     for (const view of known) claim(view, kind, owned, losers)
-    listed[kind] = Object.freeze([...owned.values()].filter(entry => shown.has(entry.upstream)))
+    listed[kind] = Object.freeze(
+      [...owned.values()].filter(entry => shown.has(entry.upstream) && isUsable(entry)),
+    )
     for (const loser of losers) shadowed.push(qualify(loser, owned))
     byKey[kind] = owned
   }
@@ -91,6 +93,11 @@ function qualify(loser: CatalogEntry, owned: Map<string, CatalogEntry>): Shadowe
   return Object.freeze({ kind, key, upstream, by, reachableAs })
 }
 
+/** One that is held keeps its name for the same reason. */
+function isUsable({ component }: CatalogEntry): boolean {
+  return component.held === undefined
+}
+
 /** Components of one kind that a server is known to offer. */
 export function itemsOf(view: UpstreamView, kind: Kind): readonly Component[] {
   return itemsIn(view.catalog[kind])
@@ -116,7 +123,7 @@ function mergeOne(view: UpstreamView): MergedCatalog {
       const entry = { kind, key: component.key, upstream: view.name, component }
       if (!owned.has(entry.key)) owned.set(entry.key, Object.freeze(entry))
     }
-    listed[kind] = Object.freeze([...owned.values()])
+    listed[kind] = Object.freeze([...owned.values()].filter(isUsable))
     byKey[kind] = owned
   }
   return freeze({ listed, byKey, shadowed: [] })

@@ -28,6 +28,8 @@ function judge(view: UpstreamView, kind: Kind): Missing | null {
   const listed = itemsIn(catalog).length > 0 && view.unavailable !== 'hide'
   if (isServing(view)) {
     if (catalog.state === 'failed') return { view, kind, stale: catalog.items.length > 0 }
+    // Known from an earlier run, and not yet fetched in this one.
+    if (catalog.state === 'stale' && !view.settled) return { view, kind, stale: true }
     return catalog.state === 'unknown' ? { view, stale: false } : null
   }
   // Asleep until first use, and what it offers is known.

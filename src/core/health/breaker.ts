@@ -141,7 +141,9 @@ function whileHalfOpen(
       return CLOSED
     case 'failed': {
       const opens = current.opens + 1
-      const until = now + backoffDelay(policy, opens, random, now - current.since)
+      // Counted from the trial's begin: one that waited for an answer in vain has waited already.
+      const delay = backoffDelay(policy, opens, random, now - current.since)
+      const until = Math.max(now + policy.floorMs, current.triedAt + delay)
       return {
         kind: 'open',
         reason: event.reason,

@@ -64,6 +64,12 @@ describe('a breaker', () => {
     expect(delays.at(-1)).toBeGreaterThan(50_000)
   })
 
+  test('counts the wait from where the trial began: one that waited for nothing has waited already', () => {
+    const trial = feed(feed(opened(), { kind: 'due' }, 1_000), { kind: 'trial-began' }, 1_000)
+    expect(feed(trial, failed(), 6_000)).toMatchObject({ kind: 'open', until: 6_000 + POLICY.floorMs })
+    expect(feed(trial, failed(), 1_050)).toMatchObject({ kind: 'open', until: 2_000 })
+  })
+
   test('can be asked by a call when the last trial is five seconds old', () => {
     const open = opened()
     expect(feed(open, { kind: 'demanded' }, POLICY.demandAfterMs - 1)).toBe(open)
@@ -159,13 +165,18 @@ describe('health checks', () => {
 describe('suspicion', () => {
   test('falls on ourselves when most servers, and at least three, fail within ten seconds', () => {
     const suspicion = new Suspicion()
-    suspicion.failed('a', 0)
-    suspicion.failed('b', 1)
+    const pardoned: string[] = []
+    const failed = (name: string, now: number) =>
+      suspicion.failed(name, now, since => pardoned.push(`${name} ${since}`))
+    failed('a', 0)
+    failed('b', 1)
     expect(suspicion.isOurs(1, 3)).toBe(false)
-    suspicion.failed('c', 2)
+    failed('c', 2)
     expect(suspicion.isOurs(2, 5)).toBe(true)
     expect(suspicion.isOurs(2, 6)).toBe(false)
     expect(suspicion.isOurs(10_001, 5)).toBe(false)
+    suspicion.pardon(10_001)
+    expect(pardoned).toEqual(['b 1', 'c 1'])
     suspicion.recovered('c')
     expect(suspicion.isOurs(2, 5)).toBe(false)
   })

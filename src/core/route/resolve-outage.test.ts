@@ -40,6 +40,17 @@ describe('a tool during an outage', () => {
     }
   })
 
+  test('that is not in a list of an earlier run may be new; once the server was reached or not, it is unknown', () => {
+    const { tools } = offering('tools', 't')
+    const catalog = { ...EMPTY_CATALOG, tools: { ...tools, state: 'stale' } } as UpstreamCatalog
+    const starting = view('a', { state: 'starting', settled: false, catalog })
+    expect(look([starting], tool('a__t'))).toMatchObject({ kind: 'found', upstream: 'a' })
+    expect(look([starting], tool('a__new'))).toMatchObject({ kind: 'undecided', pending: ['a'] })
+    expect(look([{ ...starting, state: 'backoff', settled: true }], tool('a__new'))).toEqual({
+      kind: 'unknown',
+    })
+  })
+
   test('that is hidden while its server is down is not "unknown"', () => {
     const hidden = view('a', { state: 'backoff', unavailable: 'hide', catalog: offering('tools', 't') })
     expect(look([hidden], tool('a__t'))).toMatchObject({ kind: 'found', upstream: 'a' })

@@ -36,6 +36,8 @@ export function couldHave(snapshot: Snapshot, scope: Scope, target: Target): rea
 export function isUnknown(view: UpstreamView, kinds: readonly Kind[]): boolean {
   return kinds.some(kind => {
     const catalog = view.catalog[kind]
+    // Known from an earlier run only: it may have got more since.
+    if (catalog.state === 'stale' && !view.settled) return true
     return catalog.state === 'unknown' || (catalog.state === 'failed' && catalog.items.length === 0)
   })
 }

@@ -8,6 +8,8 @@ export interface BackoffPolicy {
   readonly earlyCapMs: number
   /** A connection that lived this long, and twice as long as the last wait, starts from zero again. */
   readonly resetAfterMs: number
+  /** A lost session is renewed at once, and is no failure, unless the last such renewal is younger than this. */
+  readonly renewEveryMs: number
   /** Between tries when retrying can hardly help: a missing command. */
   readonly slowMs: number
   /** A call may trigger a try when the last one began this long ago. */
@@ -27,6 +29,7 @@ export const DEFAULT_BACKOFF: BackoffPolicy = {
   earlyMs: 60_000,
   earlyCapMs: 5_000,
   resetAfterMs: 60_000,
+  renewEveryMs: 10_000,
   slowMs: 300_000,
   demandAfterMs: 5_000,
   budget: { max: 5, windowMs: 120_000 },

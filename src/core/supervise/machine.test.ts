@@ -73,6 +73,25 @@ describe('an upstream', () => {
     expect(kind).toBe('backoff')
   })
 
+  test('whose session was lost gets a new one at once, and not twice within a moment', () => {
+    const lost = { ...OUTAGE, renews: true }
+    const { kind, current } = drive(
+      [0, { kind: 'boot' }],
+      [10, { kind: 'open-failed', epoch: 1, fault: OUTAGE }],
+      [2_000, { kind: 'timer-fired', epoch: 1 }],
+      [2_010, { kind: 'opened', epoch: 2 }],
+      [2_020, { kind: 'closed', epoch: 2, fault: lost }],
+    )
+    expect(kind).toBe('starting')
+    expect(current).toMatchObject({ failures: 1, lastFault: lost })
+    const again = (at: number) => {
+      const ready = step(current, { kind: 'opened', epoch: 3 }, 2_030, 0, POLICY).next
+      return step(ready, { kind: 'closed', epoch: 3, fault: lost }, at, 0.999, POLICY).next.state.kind
+    }
+    expect(again(2_020 + POLICY.renewEveryMs - 1)).toBe('backoff')
+    expect(again(2_020 + POLICY.renewEveryMs)).toBe('starting')
+  })
+
   test('that is misconfigured is tried rarely, and on demand', () => {
     const failing: [number, SuperviseEvent][] = [
       [0, { kind: 'boot' }],
@@ -223,6 +242,20 @@ describe('a crash loop', () => {
       failures: 0,
       condemned: false,
     })
+  })
+
+  verifies(['F66'], 'is none where the ends turn out to be our own fault, also after the sentence', () => {
+    const { current, now } = crash(5, 10)
+    const pardon = (since: number) => step(current, { kind: 'pardoned', since }, now, 0.5, POLICY)
+    expect(pardon(now + 1)).toEqual({ next: current, effects: [] })
+    expect(pardon(now)).toMatchObject({
+      next: { state: { kind: 'starting' }, condemned: false },
+      effects: [{ kind: 'disarm-timer' }, { kind: 'open' }],
+    })
+    // One that was condemned before stays so.
+    const relapsed = { ...current, ends: [now] }
+    const { next } = step(relapsed, { kind: 'pardoned', since: now }, now, 0.5, POLICY)
+    expect(next).toMatchObject({ state: { kind: 'quarantined' }, condemned: true, ends: [] })
   })
 
   test('in quarantine lets a call try after fifteen seconds', () => {

@@ -13,6 +13,8 @@ export interface Fault {
   readonly counts?: boolean
   /** The server asked to be left alone for so many milliseconds. */
   readonly retryAfterMs?: number
+  /** Only its session is gone; the server itself has just answered. */
+  readonly renews?: boolean
 }
 
 interface Waiting {
@@ -45,6 +47,8 @@ export interface Supervised {
   /** When the present run of failures began; null while there is none. */
   readonly outageSince: number | null
   readonly lastDelayMs: number
+  /** When a lost session was last renewed; -Infinity before. */
+  readonly renewedAt: number
   /** The budget was spent: tries are rare until a healthy run or a person forgives it. */
   readonly condemned: boolean
   /** Starts after the first successful one. */
@@ -52,6 +56,8 @@ export interface Supervised {
   readonly everReady: boolean
   /** The last fault in a row of failures; kept while the next try is under way, so that status can say it. */
   readonly lastFault: Fault | null
+  /** The words with which it wanted a sign-in; null once it was ready after that. */
+  readonly signIn: string | null
 }
 
 export type SuperviseEvent =
@@ -62,6 +68,8 @@ export type SuperviseEvent =
   | { readonly kind: 'open-failed'; readonly epoch: number; readonly fault: Fault }
   | { readonly kind: 'closed'; readonly epoch: number; readonly fault: Fault }
   | { readonly kind: 'timer-fired'; readonly epoch: number }
+  /** Most servers failed together since then: that was ours, and counts against nobody. */
+  | { readonly kind: 'pardoned'; readonly since: number }
   /** A person wants it started anew. */
   | { readonly kind: 'restarted' }
   | { readonly kind: 'enabled' }
@@ -92,10 +100,12 @@ export const INITIAL: Supervised = {
   ends: [],
   outageSince: null,
   lastDelayMs: 0,
+  renewedAt: Number.NEGATIVE_INFINITY,
   condemned: false,
   restarts: 0,
   everReady: false,
   lastFault: null,
+  signIn: null,
 }
 
 /** What every transition may look at. */
@@ -154,6 +164,8 @@ function stepLiving(current: Supervised, event: SuperviseEvent, moment: Moment):
       return state.kind === 'ready' ? onClosed(current, event.fault, state.readyAt, moment) : ignore(current)
     case 'timer-fired':
       return 'until' in state ? start(current, now) : ignore(current)
+    case 'pardoned':
+      return pardon(current, event.since, moment)
     default:
       return onOrder(current, event.kind, now)
   }
@@ -207,6 +219,17 @@ function forgive(current: Supervised): Supervised {
   }
 }
 
+/** Whom only these ends condemned is condemned no more. */
+function pardon(current: Supervised, since: number, { now, policy }: Moment): Step {
+  const ends = current.ends.filter(at => at < since)
+  if (ends.length === current.ends.length) return ignore(current)
+  const { max } = policy.budget
+  const spent = current.ends.length >= max && ends.length < max
+  const pardoned = { ...current, ends, condemned: current.condemned && !spent }
+  if (current.state.kind === 'quarantined' && !pardoned.condemned) return start(pardoned, now)
+  return { next: pardoned, effects: [] }
+}
+
 function start(current: Supervised, now: number): Step {
   const epoch = current.epoch + 1
   return {
@@ -231,6 +254,7 @@ function becomeReady(current: Supervised, now: number): Step {
       restarts: current.everReady ? current.restarts + 1 : 0,
       everReady: true,
       lastFault: null,
+      signIn: null,
     },
     effects: [{ kind: 'fetch-lists', epoch: current.epoch }],
   }
@@ -254,7 +278,7 @@ function fail(current: Supervised, fault: Fault, triedAt: number, moment: Moment
   const charged = charge(current, fault, moment)
   if (fault.class === 'auth_required') {
     return {
-      next: { ...charged, state: { kind: 'auth_required', fault, triedAt } },
+      next: { ...charged, signIn: fault.reason, state: { kind: 'auth_required', fault, triedAt } },
       effects: [{ kind: 'disarm-timer' }],
     }
   }
@@ -288,6 +312,8 @@ function onClosed(current: Supervised, fault: Fault, readyAt: number, moment: Mo
   const { now, policy } = moment
   const healthy = now - readyAt >= Math.max(policy.resetAfterMs, 2 * current.lastDelayMs)
   const before = healthy ? forgive(current) : current
+  if (fault.renews && now - current.renewedAt >= policy.renewEveryMs)
+    return start({ ...before, lastFault: fault, renewedAt: now }, now)
   const charged = charge(before, fault, moment)
   if (before.failures > 0 || fault.class !== 'outage' || charged.condemned) {
     return fail(before, fault, readyAt, moment)

@@ -1,10 +1,19 @@
-import type { Bytes, Call, GatewayError, Outcome } from '../../model/index.js'
+import type { Bytes, GatewayError, Outcome } from '../../model/index.js'
 import { editObject, elementsAt, member, objectAt, stringAt, typeAt } from '../../wire/index.js'
 import { encodeFailure, type Final, rpcError, toolErrorText } from '../failures.js'
-import { aboutUri, codeOf, isObject, mentions, messageOf, namesUri, requestedUri } from './modern.js'
+import {
+  type Asked,
+  aboutUri,
+  codeOf,
+  isObject,
+  mentions,
+  messageOf,
+  namesUri,
+  requestedUri,
+} from './modern.js'
 
 /** An outcome as a legacy client reads it; a legacy server's answer passes byte for byte. */
-export function encodeLegacy(call: Call, outcome: Outcome): Final | null {
+export function encodeLegacy(call: Asked, outcome: Outcome): Final | null {
   if (outcome.kind === 'cancelled') return null
   if (outcome.kind !== 'answered') return legacyFailure(call, outcome.error)
   const { reply, era, upstream } = outcome
@@ -13,7 +22,7 @@ export function encodeLegacy(call: Call, outcome: Outcome): Final | null {
 }
 
 /** A missing resource has a code of its own in this era. */
-function legacyFailure(call: Call, error: GatewayError): Final {
+function legacyFailure(call: Asked, error: GatewayError): Final {
   const final = encodeFailure(call.method, error)
   const uri = requestedUri(call)
   if (error.code !== 'NOT_FOUND' || uri === null || 'result' in final) return final
@@ -68,7 +77,7 @@ function withText(result: Bytes, structured: Bytes): Bytes {
   )
 }
 
-function downgradeError(call: Call, error: Bytes, upstream: string): Final {
+function downgradeError(call: Asked, error: Bytes, upstream: string): Final {
   const code = codeOf(error)
   const uri = requestedUri(call)
   if (code === -32602 && uri !== null && namesUri(error)) return { error: aboutUri(error, -32002, uri) }

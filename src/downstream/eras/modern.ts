@@ -6,6 +6,9 @@ import { encodeFailure, type Final, rpcError } from '../failures.js'
 const SERVER_INFO = 'io.modelcontextprotocol/serverInfo'
 const COMPLETE = Buffer.from('"complete"')
 
+/** What a request asked, as far as its answer depends on it. */
+export type Asked = Pick<Call, 'method' | 'params'>
+
 export type ServerInfo = Offer['serverInfo']
 
 /** `_meta` of every result that the gateway makes itself. */
@@ -115,9 +118,10 @@ export function messageOf(error: Bytes): string {
   return (found && stringAt(error, found)) ?? 'no message'
 }
 
-/** The resource that a read names, under its public URI; null for every other method. */
-export function requestedUri({ method, params }: Call): string | null {
-  const found = method === 'resources/read' && params ? member(params, 'uri') : undefined
+/** The resource that a read or a subscription names, under its public URI; null for every other method. */
+export function requestedUri({ method, params }: Asked): string | null {
+  const names = method === 'resources/read' || method === 'resources/subscribe'
+  const found = names && params ? member(params, 'uri') : undefined
   return (found && params && stringAt(params.bytes, found)) ?? null
 }
 

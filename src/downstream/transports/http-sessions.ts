@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { SessionTable } from '../../core/session/index.js'
-import { LIMITS, type Scope } from '../../model/index.js'
+import { LIMITS, LOCAL, type Scope } from '../../model/index.js'
 import type { GatewayCore, Host, Timer } from '../../runtime/ports.js'
 import { type Envelope, idBytes } from '../../wire/index.js'
 import { primesStreams } from '../classify.js'
@@ -27,9 +27,6 @@ export interface HttpSession {
   readonly shelf: AnswerShelf
 }
 
-/** Without authentication every client is this one: nobody is told apart. */
-export const PRINCIPAL = 'local'
-
 /** While memory is short, a session that nobody used for this long ends. */
 const PRESSED_IDLE_MS = LIMITS.sessionIdleMs / 6
 
@@ -41,7 +38,7 @@ export class HttpSessions {
     idleMs: LIMITS.sessionIdleMs,
     maxAgeMs: LIMITS.sessionMaxAgeMs,
     useOf: ({ session }) => session.use,
-    ownerOf: ({ session }) => (session.principal === PRINCIPAL ? null : session.principal),
+    ownerOf: ({ session }) => (session.caller.principal === LOCAL ? null : session.caller.principal),
   })
   readonly #streams = new Set<SessionStream>()
   #sweep: Timer | null = null
@@ -57,27 +54,33 @@ export class HttpSessions {
     return this.#table.size
   }
 
-  find(req: IncomingMessage, scope: Scope): HttpSession | undefined {
+  /** Another identity's session is as unknown as one that never was. */
+  find(req: IncomingMessage, scope: Scope, principal: string): HttpSession | undefined {
     const id = header(req, 'mcp-session-id')
     const found = id === undefined ? undefined : this.#table.use(id, this.host.clock.now())
-    return found && sameScope(found.session.scope, scope) ? found : undefined
+    if (found?.session.caller.principal !== principal) return undefined
+    return sameScope(found.session.scope, scope) ? found : undefined
   }
 
-  begin(res: ServerResponse, scope: Scope, accepts: Accepts, envelope: Envelope): void {
+  begin(res: ServerResponse, scope: Scope, principal: string, accepts: Accepts, envelope: Envelope): void {
     const { clock, random } = this.host
     const id = random.token(16)
-    const { session, answer } = beginSession(this.core, clock, envelope, scope, id, PRINCIPAL)
+    const caller = { principal, session: {} }
+    const { session, answer } = beginSession(this.core, clock, envelope, scope, id, caller)
     const shelf = new AnswerShelf(this.room.buffers, primesStreams(session.version))
     const removed = this.#table.add(id, { session, shelf }, clock.now())
-    if (!Array.isArray(removed)) return refuseFor(res, fullHouse(removed), idBytes(envelope))
+    if (!Array.isArray(removed)) {
+      this.core.endSession(caller.session)
+      return refuseFor(res, fullHouse(removed), idBytes(envelope))
+    }
     this.#end(removed, 'the session had to make room')
     this.#armSweep()
     new HttpAnswer(res, accepts, this.room, { 'mcp-session-id': id }).final(answer)
   }
 
   /** GET: the stream for what belongs to no request, or the rest of one that broke. */
-  listen(req: IncomingMessage, res: ServerResponse, scope: Scope): void {
-    const found = this.find(req, scope)
+  listen(req: IncomingMessage, res: ServerResponse, scope: Scope, principal: string): void {
+    const found = this.find(req, scope, principal)
     if (!found) return this.#refuseUnknown(req, res)
     if (!acceptsOf(req).stream) return refuse(res, NO_STREAM)
     if (this.#resume(found, req, res)) return
@@ -97,8 +100,8 @@ export class HttpSessions {
   }
 
   /** DELETE. */
-  end(req: IncomingMessage, res: ServerResponse, scope: Scope): void {
-    const found = this.find(req, scope)
+  end(req: IncomingMessage, res: ServerResponse, scope: Scope, principal: string): void {
+    const found = this.find(req, scope, principal)
     if (!found) return this.#refuseUnknown(req, res)
     this.#table.remove(found.session.id)
     this.#end([found], 'the client ended its session')
@@ -113,6 +116,7 @@ export class HttpSessions {
 
   close(): void {
     this.#sweep?.cancel()
+    for (const { session } of this.#table.values()) session.stop()
     this.#end(this.#table.values(), 'the gateway is stopping')
     for (const stream of [...this.#streams]) stream.close()
   }
@@ -120,6 +124,7 @@ export class HttpSessions {
   #end(ended: readonly HttpSession[], reason: string): void {
     for (const { session, shelf } of ended) {
       session.end(reason)
+      if (session.caller.session) this.core.endSession(session.caller.session)
       shelf.clear()
     }
   }

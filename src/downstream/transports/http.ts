@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { LEGACY_VERSIONS, LIMITS, MODERN_VERSIONS, type Scope } from '../../model/index.js'
+import type { Writable } from 'node:stream'
+import { LEGACY_VERSIONS, LIMITS, LOCAL, MODERN_VERSIONS, type Scope } from '../../model/index.js'
 import type { GatewayCore, Host, Timer } from '../../runtime/ports.js'
 import {
   CLIENT_SCAN,
@@ -35,8 +36,9 @@ import {
   refuseFor,
   wrongVerb,
 } from './http-request.js'
-import { HttpSessions, NO_SUCH_SESSION, PRINCIPAL } from './http-sessions.js'
+import { HttpSessions, NO_SUCH_SESSION } from './http-sessions.js'
 import { KeepAlive } from './keep-alive.js'
+import { Outflow, watchRest } from './outflow.js'
 import { BodyReader } from './read-body.js'
 
 export interface FaceOptions {
@@ -45,13 +47,21 @@ export interface FaceOptions {
 }
 
 export interface HttpFace {
-  /** Serves one request to an MCP endpoint; the guard has let it in already. */
-  handle(req: IncomingMessage, res: ServerResponse, scope: Scope): void
+  /**
+   * Serves one request to an MCP endpoint; the guard has let it in already.
+   * @param principal whose it is; default: nobody is told apart
+   */
+  handle(req: IncomingMessage, res: ServerResponse, scope: Scope, principal?: string): void
   /** Gives up what the load calls for: old sessions, and at its worst the stream for which most waits. */
   relieve(): void
   /** What waits for clients that read too slowly, and what is kept for those that are gone. */
   readonly bufferedBytes: number
   readonly sessions: number
+  /** For readers of other routes: what waits for them counts with what waits for clients. */
+  readonly readers: {
+    open(out: Writable, drained: () => void): Outflow
+    watchRest(out: Writable): void
+  }
   /** Ends every stream gracefully. */
   close(): void
 }
@@ -65,6 +75,7 @@ interface Posted {
   readonly req: IncomingMessage
   readonly res: ServerResponse
   readonly scope: Scope
+  readonly principal: string
   readonly accepts: Accepts
 }
 
@@ -91,17 +102,24 @@ class StreamableHttpFace implements HttpFace {
     this.#bodies = new BodyReader(LIMITS.bodyBytes, bounds.totalBytes)
   }
 
-  handle(req: IncomingMessage, res: ServerResponse, scope: Scope): void {
+  handle(req: IncomingMessage, res: ServerResponse, scope: Scope, principal: string = LOCAL): void {
     switch (req.method) {
       case 'POST':
-        return this.#post(req, res, scope)
+        return this.#post(req, res, scope, principal)
       case 'GET':
-        return this.#sessions.listen(req, res, scope)
+        return this.#sessions.listen(req, res, scope, principal)
       case 'DELETE':
-        return this.#sessions.end(req, res, scope)
+        return this.#sessions.end(req, res, scope, principal)
       default:
         return refuse(res, wrongVerb(`${req.method} is not served here; use POST.`))
     }
+  }
+
+  readonly readers = {
+    open: (out: Writable, drained: () => void) => new Outflow(out, this.#room.buffers, { drained }),
+    watchRest: (out: Writable) => {
+      if (out.writableLength > 0) watchRest(out, this.#room.buffers)
+    },
   }
 
   get bufferedBytes(): number {
@@ -125,12 +143,12 @@ class StreamableHttpFace implements HttpFace {
     this.#pace.stop()
   }
 
-  #post(req: IncomingMessage, res: ServerResponse, scope: Scope): void {
+  #post(req: IncomingMessage, res: ServerResponse, scope: Scope, principal: string): void {
     if (!isJson(req)) return refuse(res, NOT_JSON)
     const accepts = acceptsOf(req)
     if (!accepts.json && !accepts.stream) return refuse(res, NOT_ACCEPTABLE)
     this.#bodies.read(req, {
-      done: body => this.#take({ req, res, scope, accepts }, body),
+      done: body => this.#take({ req, res, scope, principal, accepts }, body),
       tooLarge: () => refuse(res, TOO_LARGE),
       tooMany: () => refuse(res, TOO_MANY_BODIES),
     })
@@ -161,14 +179,14 @@ class StreamableHttpFace implements HttpFace {
     }
     const claim = classify(envelope)
     if (claim.kind === 'none') return this.#postedLegacy(posted, envelope)
-    const { req, res, scope, accepts } = posted
+    const { req, res, scope, principal, accepts } = posted
     // Real clients still post `notifications/cancelled`; the closed stream has said it already.
     if (envelope.kind !== 'request') return accept(res)
     const inFlight = inFlightOn(req)
     if (inFlight.size >= LIMITS.inFlightPerClient) return refuseFor(res, tooMany(), idBytes(envelope))
     const sink = new HttpAnswer(res, accepts, this.#room)
     const headers = inboundHeaders(req)
-    const running = this.#modern.serve({ envelope, claim, headers, scope, principal: PRINCIPAL, sink })
+    const running = this.#modern.serve({ envelope, claim, headers, scope, caller: { principal }, sink })
     if (!running) return
     inFlight.size += 1
     onEnd(res, () => {
@@ -181,10 +199,10 @@ class StreamableHttpFace implements HttpFace {
   }
 
   #postedLegacy(posted: Posted, envelope: Envelope): void {
-    const { req, res, scope } = posted
+    const { req, res, scope, principal } = posted
     if (envelope.method === 'initialize' && envelope.kind === 'request')
-      return this.#sessions.begin(res, scope, posted.accepts, envelope)
-    const found = this.#sessions.find(req, scope)
+      return this.#sessions.begin(res, scope, principal, posted.accepts, envelope)
+    const found = this.#sessions.find(req, scope, principal)
     if (!found) return this.#refuseSessionless(req, res, envelope)
     const { session, shelf } = found
     const version = header(req, 'mcp-protocol-version')
@@ -232,8 +250,8 @@ class StreamableHttpFace implements HttpFace {
   }
 
   /** Batches exist in one version of the protocol alone. */
-  #batch({ req, res, scope, accepts }: Posted, body: Buffer): void {
-    const found = this.#sessions.find(req, scope)
+  #batch({ req, res, scope, principal, accepts }: Posted, body: Buffer): void {
+    const found = this.#sessions.find(req, scope, principal)
     const envelopes = readBatch(found?.session, body)
     if (!found) return
     const { session, shelf } = found

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import type { Readable, Writable } from 'node:stream'
-import { type Bytes, type GatewayError, LIMITS, type Scope } from '../../model/index.js'
+import { type Bytes, type Caller, type GatewayError, LIMITS, LOCAL, type Scope } from '../../model/index.js'
 import type { GatewayCore, Host, RunningCall } from '../../runtime/ports.js'
 import {
   CLIENT_SCAN,
@@ -50,7 +50,6 @@ export function createStdioFace(
 }
 
 const ALL: Scope = { kind: 'all' }
-const PRINCIPAL = 'local'
 
 /** Newline-delimited JSON for one client, both eras on one stream. Garbage is answered, never fatal. */
 class LineFace implements StdioFace {
@@ -60,6 +59,8 @@ class LineFace implements StdioFace {
   readonly #pace: Pace
   readonly #buffers: ClientBuffers
   readonly #out: Outflow
+  /** One pipe is one session, whatever is spoken on it. */
+  readonly #caller: Caller & { readonly session: object } = { principal: LOCAL, session: {} }
   readonly #running = new Map<JsonRpcId, RunningCall>()
   #session: LegacySession | null = null
   #over = false
@@ -104,12 +105,14 @@ class LineFace implements StdioFace {
   close(): void {
     if (this.#over) return
     this.#modern.close()
+    if (this.core.draining) this.#session?.stop()
     this.#over = true
     this.#pace.stop()
     this.#buffers.stop()
     this.#session?.end('the client closed its end')
     for (const running of this.#running.values()) running.cancel('the client closed its end')
     this.#running.clear()
+    this.core.endSession(this.#caller.session)
     this.#resolveClosed()
   }
 
@@ -201,7 +204,7 @@ class LineFace implements StdioFace {
   #initialize(envelope: Envelope): void {
     if (this.core.draining) return this.#write(refusal(envelope, stopping()))
     this.#session?.end('the client began a new session')
-    const { session, answer } = beginSession(this.core, this.host.clock, envelope, ALL, 'stdio', PRINCIPAL)
+    const { session, answer } = beginSession(this.core, this.host.clock, envelope, ALL, 'stdio', this.#caller)
     this.#session = session
     session.openChannel({ send: (message, slot) => this.#tell(message, slot), end: () => undefined })
     this.#write(answer)
@@ -211,7 +214,7 @@ class LineFace implements StdioFace {
     const { id } = envelope
     if (id === null) return
     const sink = this.#sink(() => this.#running.delete(id))
-    const request = { envelope, claim, headers: null, scope: ALL, principal: PRINCIPAL, sink }
+    const request = { envelope, claim, headers: null, scope: ALL, caller: this.#caller, sink }
     const running = this.#modern.serve(request)
     if (running) this.#running.set(id, running)
   }

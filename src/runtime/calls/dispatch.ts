@@ -53,6 +53,7 @@ export class Dispatch implements RunningCall {
   }
 
   start(): this {
+    this.supervisor.calls += 1
     this.#seek()
     return this
   }
@@ -60,6 +61,7 @@ export class Dispatch implements RunningCall {
   cancel(reason: string): void {
     if (this.#over) return
     this.#over = true
+    this.supervisor.calls -= 1
     this.#stopWaiting?.()
     this.#endRetry()
     if (!this.#attempt) return
@@ -70,6 +72,7 @@ export class Dispatch implements RunningCall {
   #finish(outcome: Outcome): void {
     if (this.#over) return
     this.#over = true
+    this.supervisor.calls -= 1
     this.#endRetry()
     this.done(this.#honest(outcome))
   }
@@ -118,7 +121,7 @@ export class Dispatch implements RunningCall {
       const { connection } = supervisor
       if (connection) return stop(() => this.#pass(connection))
       if (this.#clock.now() < until && this.#isComing()) return
-      stop(() => this.#refuse(unavailable(supervisor.view(), this.#clock.wallTime())))
+      stop(() => this.#refuse(unavailable(supervisor.view(), this.#clock.now())))
     }
     const leave = this.room.store.onCommit(look)
     const timer = this.#clock.after(until - this.#clock.now(), look)
@@ -160,11 +163,11 @@ export class Dispatch implements RunningCall {
   /** The one who begins the trial waits for it; the others are told the cause at once. */
   #tryBreaker(): void {
     const trial = this.supervisor.watch.demand()
-    if (!trial) return this.#refuse(unavailable(this.supervisor.view(), this.#clock.wallTime()))
+    if (!trial) return this.#refuse(unavailable(this.supervisor.view(), this.#clock.now()))
     void trial.then(() => {
       if (this.#over) return
       if (this.supervisor.watch.breaker.kind === 'closed') this.#seek()
-      else this.#refuse(unavailable(this.supervisor.view(), this.#clock.wallTime()))
+      else this.#refuse(unavailable(this.supervisor.view(), this.#clock.now()))
     })
   }
 
@@ -215,6 +218,7 @@ export class Dispatch implements RunningCall {
   #send(connection: Connection, base: Connection): void {
     const { call, target, native, entry } = this.request
     const { name, timeouts } = this.supervisor.spec
+    const sentAt = this.#clock.now()
     this.#attempts += 1
     this.#attempt = startAttempt(
       this.#clock,
@@ -224,17 +228,17 @@ export class Dispatch implements RunningCall {
         connection,
         timeouts,
         totalMs: this.#totalMs,
-        leftMs: this.#deadline - this.#clock.now(),
+        leftMs: this.#deadline - sentAt,
         replace: nativeParams(call, target, native),
         headerParams: entry?.component.headerParams,
       },
-      (outcome, streamed) => this.#ended(outcome, streamed, base),
+      (outcome, streamed) => this.#ended(outcome, streamed, base, sentAt),
     )
   }
 
-  #ended(outcome: Outcome, streamed: boolean, base: Connection): void {
+  #ended(outcome: Outcome, streamed: boolean, base: Connection, sentAt: number): void {
     this.#attempt = null
-    this.supervisor.record(outcome, base)
+    this.supervisor.record(outcome, base, sentAt)
     if (outcome.kind === 'answered' || outcome.kind === 'cancelled') {
       this.#leave()
       return this.#finish(this.#doubt(outcome))

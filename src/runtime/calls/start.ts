@@ -1,14 +1,19 @@
+import { approvalCommand } from '../../core/catalog/index.js'
 import { couldHave, kindsOf, type Resolution, resolve, type Target } from '../../core/route/index.js'
 import {
   type Call,
   type CatalogEntry,
+  type Component,
   GatewayError,
+  type HeldBecause,
   isGatewayError,
+  type KindCatalog,
   LIMITS,
   type Outcome,
+  type UpstreamSpec,
   type UpstreamView,
 } from '../../model/index.js'
-import { unavailable } from '../failures.js'
+import { throttled, unavailable } from '../failures.js'
 import type { RunningCall, Timer } from '../ports.js'
 import { renderResult } from '../rewrite.js'
 import type { Supervisor } from '../supervisor.js'
@@ -17,6 +22,8 @@ import { describeTarget, targetOf } from './target.js'
 
 export interface CallRoom extends DispatchRoom {
   supervisor(name: string): Supervisor | undefined
+  /** Why there is no supervisor for the caller although the server is configured. */
+  refusal?(name: string): GatewayError | undefined
 }
 
 /** Runs one call to its one outcome. `reply` is never called from within `startCall`, nor after `cancel`. */
@@ -55,6 +62,8 @@ class CallInFlight implements RunningCall {
   #stopWaiting: (() => void) | null = null
   #over = false
   #sought = false
+  /** A rest that was near its end when it was looked at: its list is on its way, whatever else happens meanwhile. */
+  #awaitsRest = false
   readonly #woken: string[] = []
 
   constructor(
@@ -128,14 +137,21 @@ class CallInFlight implements RunningCall {
   #waitForOwner(resolution: Extract<Resolution, { kind: 'undecided' }>, startedAt: number): void {
     const names = [...resolution.pending, ...resolution.unavailable]
     for (const name of names) this.#wake(name)
+    const refusals = names.flatMap(name =>
+      this.room.supervisor(name) ? [] : (this.room.refusal?.(name) ?? []),
+    )
+    const [full] = refusals
+    if (full && refusals.length === names.length) return this.#refuse(full)
     const hold = names.some(name => this.#isSleeper(name)) ? LIMITS.holdStdioMs : LIMITS.resolveMs
     const left = startedAt + hold - this.room.host.clock.now()
-    const coming = resolution.pending.length > 0 || resolution.unavailable.some(name => this.#isWaking(name))
-    if (!coming || left <= 0) {
-      const { upstreams } = this.room.store.current
-      const views = names.flatMap(name => upstreams.get(name) ?? [])
-      return this.#refuse(notFound(this.target, this.#unavailableErrors(views)))
-    }
+    this.#awaitsRest ||= resolution.unavailable.some(
+      name => this.#restMs(name) > 0 && this.#restMs(name) < left,
+    )
+    const coming =
+      resolution.pending.length > 0 ||
+      this.#awaitsRest ||
+      resolution.unavailable.some(name => this.#isWaking(name))
+    if (!coming || left <= 0) return this.#refuse(notFound(this.target, this.#unavailableErrors(names)))
     this.#waitForCommit(left, () => this.#route(startedAt))
   }
 
@@ -155,8 +171,21 @@ class CallInFlight implements RunningCall {
     return this.room.supervisor(name)?.spec.supervision.wake === true
   }
 
-  #unavailableErrors(views: readonly UpstreamView[]): GatewayError[] {
-    return views.map(view => unavailable(view, this.room.host.clock.wallTime()))
+  /** For how long a server that is connected wants to be left alone, its lists included. */
+  #restMs(name: string): number {
+    const supervisor = this.room.supervisor(name)
+    return supervisor?.connection ? supervisor.watch.closedUntil - this.room.host.clock.now() : 0
+  }
+
+  #unavailableErrors(names: readonly string[]): GatewayError[] {
+    const { store, host } = this.room
+    return names.flatMap(name => {
+      const restMs = this.#restMs(name)
+      if (restMs > 0) return throttled(name, restMs)
+      // Of a supervised one, as it is at this moment.
+      const view = this.room.supervisor(name)?.view() ?? store.current.upstreams.get(name)
+      return view ? unavailable(explained(view), host.clock.now()) : []
+    })
   }
 
   #waitForCommit(ms: number, then: () => void): void {
@@ -179,15 +208,18 @@ class CallInFlight implements RunningCall {
 
   #send(owner: Owner, done: (outcome: Outcome) => void): void {
     const supervisor = this.room.supervisor(owner.upstream)
-    if (!supervisor) return this.#refuse(removed(owner.upstream))
+    if (!supervisor) return this.#refuse(this.room.refusal?.(owner.upstream) ?? removed(owner.upstream))
+    const component = owner.entry?.component
+    if (component?.held) return this.#refuse(held(supervisor.spec, component, component.held))
     const { call, target } = this
     const { reads } = supervisor.catalog
     const prefix = this.#prefixOf(supervisor)
     const kept = reads.find(call, owner.native)
     if (kept) return queueMicrotask(() => done(mapNames(call.method, kept, prefix)))
+    const askedAt = reads.age
     const request = { call, target, native: owner.native, entry: owner.entry }
     this.#dispatch = new Dispatch(this.room, supervisor, request, outcome => {
-      reads.keep(call, owner.native, outcome)
+      reads.keep(call, owner.native, outcome, askedAt)
       done(mapNames(call.method, outcome, prefix))
     }).start()
   }
@@ -216,6 +248,17 @@ class CallInFlight implements RunningCall {
   }
 }
 
+/** One that is well otherwise, and whose list is missing. */
+function explained(view: UpstreamView): UpstreamView {
+  const lists = Object.values(view.catalog)
+  const failed = lists.find(
+    (list): list is Extract<KindCatalog, { state: 'failed' }> => list.state === 'failed',
+  )
+  return view.reason !== null || !failed
+    ? view
+    : { ...view, reason: `its list could not be had: ${failed.reason}` }
+}
+
 function mapNames(method: string, outcome: Outcome, prefix: string): Outcome {
   if (outcome.kind !== 'answered' || !('result' in outcome.reply)) return outcome
   const result = renderResult(method, outcome.reply.result, prefix)
@@ -231,6 +274,17 @@ function removed(upstream: string): GatewayError {
   return new GatewayError('UPSTREAM_REMOVED', `${upstream} was removed from the configuration.`, {
     upstream,
     reason: 'removed from the configuration',
+  })
+}
+
+/** What a person has not approved is not called, whoever asks. */
+function held({ name, prefix }: UpstreamSpec, { kind, key }: Component, because: HeldBecause): GatewayError {
+  const what = `${kind === 'prompts' ? 'the prompt' : 'the tool'} ${key}`
+  const why = because === 'changed' ? 'is not described as it was' : 'came after the others were approved'
+  const reason = `${what} ${why}, and is held until a person approves it`
+  return new GatewayError('DENIED', `${name}: ${reason}: ${approvalCommand(name, prefix, key)}`, {
+    upstream: name,
+    reason,
   })
 }
 

@@ -1,62 +1,53 @@
+import type { Outcome } from '../../model/index.js'
 import type { Clock, Random } from '../../runtime/ports.js'
-import { json, objectAt } from '../../wire/index.js'
 import type { UpstreamConnection } from '../connection.js'
-import { ALL_LISTS_CHANGED } from '../missed-changes.js'
+import { ALL_LISTS_CHANGED, PROMPT_MS } from '../missed-changes.js'
+import { Backoff, openListen, whenOver } from './listen.js'
 
-const FIRST_RETRY_MS = 1_000
-const LAST_RETRY_MS = 60_000
-/** A server that takes a subscription up says so at once (2026-07-28, subscriptions). */
-const ACKNOWLEDGED_MS = 30_000
+/** In a row. */
+const MOST_REFUSALS = 3
 
 /**
  * Keeps one `subscriptions/listen` open for list changes, as long as the connection lives. A server that refuses it is
  * left alone after a few tries; one that drops it is asked again with backoff.
  */
 export class ListWatch {
-  #retryMs = FIRST_RETRY_MS
+  readonly #backoff: Backoff
   #refusals = 0
-  #wasOpen = false
+  #tries = 0
 
   constructor(
     private readonly connection: UpstreamConnection,
     private readonly clock: Clock,
-    private readonly random: Random,
-  ) {}
+    random: Random,
+  ) {
+    this.#backoff = new Backoff(clock, random)
+    whenOver(connection, () => this.#backoff.stop())
+  }
 
   open(): void {
     const wanted = this.#wanted()
     if (this.connection.isOver || !wanted) return
     const openedAt = this.clock.now()
-    const silence = this.clock.after(ACKNOWLEDGED_MS, () => running.cancel('not taken up'))
-    this.connection.onListening = () => {
-      silence.cancel()
-      // What changed while nobody listened is found out by asking.
-      if (this.#wasOpen) this.#tellMissed()
-      this.#wasOpen = true
-    }
-    const running = this.connection.request({
-      method: 'subscriptions/listen',
-      params: objectAt(json({ notifications: wanted })),
-      context: null,
-      settle: outcome => {
-        silence.cancel()
-        if (outcome.kind === 'answered' && 'error' in outcome.reply) this.#refusals += 1
-        if (outcome.kind === 'rejected') this.#refusals += 1
-        if (this.clock.now() - openedAt > LAST_RETRY_MS) this.#retryMs = FIRST_RETRY_MS
-        if (this.#refusals < 3) this.#again()
+    this.#tries += 1
+    openListen(this.connection, this.clock, wanted, {
+      acknowledged: () => {
+        this.#refusals = 0
+        this.#backoff.worked()
+        // What changed while nobody listened is found out by asking.
+        if (this.#tries > 1 || this.clock.now() - openedAt > PROMPT_MS) this.#tellMissed()
+      },
+      over: outcome => {
+        if (isRefusal(outcome)) this.#refusals += 1
+        if (this.#refusals < MOST_REFUSALS && !this.connection.isOver) {
+          this.#backoff.later(() => this.open(), outcome)
+        }
       },
     })
   }
 
   #tellMissed(): void {
     for (const message of ALL_LISTS_CHANGED) this.connection.message(message, null)
-  }
-
-  #again(): void {
-    if (this.connection.isOver) return
-    const delay = this.#retryMs * (0.5 + this.random.next() / 2)
-    this.#retryMs = Math.min(this.#retryMs * 2, LAST_RETRY_MS)
-    this.clock.after(delay, () => this.open())
   }
 
   #wanted(): Record<string, boolean> | null {
@@ -68,4 +59,10 @@ export class ListWatch {
     }
     return Object.keys(wanted).length > 0 ? wanted : null
   }
+}
+
+/** It will not, as opposed to: not now. */
+function isRefusal(outcome: Outcome): boolean {
+  if (outcome.kind === 'answered') return 'error' in outcome.reply
+  return outcome.kind === 'rejected' && outcome.error.code !== 'OVERLOADED'
 }

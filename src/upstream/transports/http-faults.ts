@@ -44,9 +44,15 @@ export function statusFault(
     reason: lost ? 'session-lost' : status === 401 ? 'unauthorized' : 'http-status',
     message: `HTTP ${status} from ${what}${hint(status, headers)}`,
     status,
-    headers: Object.fromEntries(TOLD.flatMap(name => (headers[name] ? [[name, headers[name]]] : []))),
+    headers: toldOf(headers),
     body,
   }
+}
+
+/** The date only where another one counts from it. */
+function toldOf(headers: Readonly<Record<string, string>>): Record<string, string> {
+  const names = headers['retry-after'] ? [...TOLD, 'date'] : TOLD
+  return Object.fromEntries(names.flatMap(name => (headers[name] ? [[name, headers[name]]] : [])))
 }
 
 /** Names no more of another place than its origin: queries and paths may hold secrets. */

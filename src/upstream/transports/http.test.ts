@@ -4,6 +4,8 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { TIMEOUTS, TransportRecorder } from '../../../test/kit/transport-recorder.js'
 import { verifies } from '../../../test/kit/verifies.js'
 import { nodeHost } from '../../host/index.js'
+import { LIMITS } from '../../model/index.js'
+import type { HttpPool } from '../../runtime/ports.js'
 import { createHttpTransport } from './http.js'
 
 interface Seen {
@@ -125,6 +127,24 @@ describe('an answer over Streamable HTTP', () => {
     ])
   })
 
+  test('is waited for as long as the request likes, the receipt of a notification for LIMITS.receiptMs', () => {
+    const asked: number[] = []
+    const pool: HttpPool = {
+      request: ({ headersTimeoutMs }) => {
+        asked.push(headersTimeoutMs)
+        return { abort: () => undefined }
+      },
+      destroy: () => undefined,
+    }
+    const host = { ...nodeHost(), dialer: { pool: () => pool } }
+    const spec = { kind: 'http', url: 'http://server.test/mcp', headers: {} } as const
+    const transport = createHttpTransport(host, spec, TIMEOUTS, new TransportRecorder())
+    transport.send(ask(1))
+    transport.send(NOTE)
+    transport.destroy()
+    expect(asked).toEqual([0, LIMITS.receiptMs])
+  })
+
   test('to a notification may be nothing at all, or anything', async () => {
     const { origin, seen } = await serve((_, res) =>
       seen.length === 1
@@ -169,15 +189,14 @@ describe('a request that fails', () => {
   ])(
     'with status %i is %s, with status, deciding headers and body, and without the query',
     async (status, phase, reason) => {
+      const date = 'Sat, 31 Jan 2026 12:01:00 GMT'
+      const deciding = { 'content-type': 'application/json', 'retry-after': '2', date }
       const { fault, events } = await outcome(
-        (_, res) =>
-          res
-            .writeHead(status, { 'content-type': 'application/json', 'retry-after': '2', 'x-other': '1' })
-            .end('{"error":1}'),
+        (_, res) => res.writeHead(status, { ...deciding, 'x-other': '1' }).end('{"error":1}'),
         '/mcp?key=s3cret',
       )
       expect(fault).toMatchObject({ phase, reason, status, message: `HTTP ${status} from POST /mcp` })
-      expect(fault?.headers).toEqual({ 'content-type': 'application/json', 'retry-after': '2' })
+      expect(fault?.headers).toEqual(deciding)
       expect(Buffer.from(fault?.body ?? []).toString()).toBe('{"error":1}')
       expect(events.log).toHaveLength(1)
     },
@@ -336,6 +355,29 @@ describe('a legacy session', () => {
     const { fault } = await events.next('closed')
     expect(fault).toMatchObject({ reason: 'session-lost', phase: 'rejected', status: 404 })
     expect(events.log.slice(-2).map(event => event.kind)).toEqual(['ended', 'closed'])
+  })
+
+  test('that is lost takes nothing more: what is sent while its end is told was never sent', async () => {
+    const { origin } = await serve((req, res) =>
+      req.body.includes('"id":1,') ? session(req, res) : void res.writeHead(404).end(),
+    )
+    const { transport, events } = connect(origin)
+    transport.send(ask(1))
+    await events.endedOf(1)
+    const ended = events.ended.bind(events)
+    events.ended = (id, fault) => {
+      ended(id, fault)
+      if (events.all('ended').length === 3) transport.send(ask(10))
+    }
+    transport.send(ask(8))
+    transport.send(ask(9))
+    await events.next('closed')
+    expect(events.all('ended').map(({ fault }) => fault?.phase)).toEqual([
+      undefined,
+      'rejected',
+      'rejected',
+      'never-sent',
+    ])
   })
 
   test('is not begun by an answer to a modern request, nor by an id that no header can carry', async () => {

@@ -1,5 +1,5 @@
 import { IdRing } from '../../core/tables/index.js'
-import type { HttpSpec, Timeouts } from '../../model/index.js'
+import { type HttpSpec, LIMITS, type Timeouts } from '../../model/index.js'
 import type { Host, HttpExchange, HttpHandler, HttpPool, Timer } from '../../runtime/ports.js'
 import type { OutgoingMessage, Transport, TransportEvents, TransportFault } from '../transport.js'
 import { type AnswerReader, readAnswer } from './http-answer.js'
@@ -8,8 +8,6 @@ import { answeredId, oversized } from './oversized.js'
 
 const MAX_REDIRECTS = 3
 const FAREWELL_MS = 2_000
-/** To a GET that takes up a stream the server has nothing to think about. */
-const RESUME_HEADERS_MS = 20_000
 /** An answer stream that its server leaves open after the answer is dropped at the second look. */
 const LINGER_MS = 10_000
 /** How long requests of a lost session may take to be told so themselves. */
@@ -18,6 +16,7 @@ const GONE: TransportFault = {
   phase: 'never-sent',
   reason: 'session-lost',
   message: 'was not sent: the server no longer knows the session',
+  fatal: true,
 }
 const EVENT_STREAM = 'text/event-stream'
 /** Without it, any packing of the answer would be allowed. */
@@ -76,6 +75,8 @@ class HttpTransport implements Transport {
   #version: string | null = null
   /** The server does not know the session any more; what was under way is waited for. */
   #lost: TransportFault | null = null
+  /** Sent after that, and not yet told so. */
+  readonly #refused = new Set<number>()
   #sweeper: Timer | null = null
   #seenBySweep = 0
   #notifications: NotificationStream | null = null
@@ -164,14 +165,15 @@ class HttpTransport implements Transport {
   }
 
   #post(post: Post, path: string, redirects: number): void {
-    const { bytes, headers } = post.message
+    const { id, bytes, headers } = post.message
     post.exchange = this.#pool.request(
       {
         method: 'POST',
         path,
         headers: this.#headers({ ...headers, ...POSTED }),
         body: bytes,
-        headersTimeoutMs: 0,
+        // The headers of an answer may come with it: how long that may take is the request's own affair.
+        headersTimeoutMs: id === undefined ? LIMITS.receiptMs : 0,
       },
       readAnswer(this.#reader(post, path, redirects)),
     )
@@ -225,7 +227,8 @@ class HttpTransport implements Transport {
       const headers = this.#headers({ accept: EVENT_STREAM, ...PLAIN, 'last-event-id': lastEventId })
       const path = this.#landed ?? this.#path
       post.exchange = this.#pool.request(
-        { method: 'GET', path, headers, headersTimeoutMs: RESUME_HEADERS_MS },
+        // The server has nothing to think about.
+        { method: 'GET', path, headers, headersTimeoutMs: LIMITS.receiptMs },
         handler,
       )
     })
@@ -233,10 +236,16 @@ class HttpTransport implements Transport {
 
   #refuse({ id }: OutgoingMessage): void {
     if (id === undefined) return
+    this.#refused.add(id)
     // A later turn: the caller is still inside `send`.
-    queueMicrotask(() => {
+    queueMicrotask(() => this.#tellRefused())
+  }
+
+  #tellRefused(): void {
+    for (const id of this.#refused) {
+      this.#refused.delete(id)
       if (!this.#over) this.events.ended(id, GONE)
-    })
+    }
   }
 
   /** Sockets of streams that are of no use any more would add up. */
@@ -277,6 +286,7 @@ class HttpTransport implements Transport {
   #leave(fault: TransportFault): void {
     if (this.#over) return
     this.#session = null
+    this.#tellRefused()
     this.events.closed(fault)
     this.destroy()
   }

@@ -1,7 +1,8 @@
 import { type Bytes, LIMITS } from '../../model/index.js'
 import type { Host, HttpExchange, HttpHandler, HttpPool, Timer } from '../../runtime/ports.js'
 import { SseParser } from '../../wire/index.js'
-import { ALL_LISTS_CHANGED } from '../missed-changes.js'
+import { MISSED_CHANGES, PROMPT_MS } from '../missed-changes.js'
+import { retryAfterMs } from '../retry-after.js'
 import type { TransportFault } from '../transport.js'
 import { collectBody } from './collect-body.js'
 import { statusFault } from './http-faults.js'
@@ -19,7 +20,7 @@ export interface StreamSource {
 
 const FIRST_RETRY_MS = 1_000
 const LEAST_RETRY_MS = 500
-const LAST_RETRY_MS = 60_000
+const LAST_RETRY_MS = 30_000
 const MAX_EVENT_ID = 1_024
 /** Enough of a refusal to see whether it is about the session. */
 const REFUSAL_BYTES = 4_096
@@ -35,6 +36,7 @@ export class NotificationStream {
   #retryMs = FIRST_RETRY_MS
   #lastEventId = ''
   #wasOpen = false
+  #tries = 0
   #over = false
 
   constructor(
@@ -48,6 +50,8 @@ export class NotificationStream {
     const headers = this.source.headers()
     if (this.#lastEventId !== '') headers['last-event-id'] = this.#lastEventId
     const parser = this.#parser()
+    const askedAt = this.host.clock.now()
+    this.#tries += 1
     let state: 'asked' | 'streaming' | 'refused' = 'asked'
     let refusal: HttpHandler | null = null
     const broke = () => {
@@ -59,7 +63,7 @@ export class NotificationStream {
         headers: (status, answer) => {
           const streams = status === 200 && (answer['content-type'] ?? '').startsWith('text/event-stream')
           state = streams ? 'streaming' : 'refused'
-          if (streams) this.#opened()
+          if (streams) this.#opened(askedAt)
           else refusal = collectBody(REFUSAL_BYTES, ({ bytes }) => this.#refused(status, answer, bytes))
         },
         data: chunk => (refusal ? refusal.data(chunk) : state === 'streaming' && parser.push(chunk)),
@@ -75,10 +79,11 @@ export class NotificationStream {
   }
 
   /** What changed while nobody listened is found out by asking; a server that resumes tells it by itself. */
-  #opened(): void {
-    const missed = this.#wasOpen && this.#lastEventId === ''
+  #opened(askedAt: number): void {
     this.#wasOpen = true
-    if (missed) for (const message of ALL_LISTS_CHANGED) this.source.message(message)
+    const isPrompt = this.#tries === 1 && this.host.clock.now() - askedAt <= PROMPT_MS
+    if (isPrompt || this.#lastEventId !== '') return
+    for (const message of MISSED_CHANGES) this.source.message(message)
   }
 
   close(): void {
@@ -114,7 +119,8 @@ export class NotificationStream {
       const what = `GET ${this.source.path().split('?')[0]}`
       return this.source.sessionLost(statusFault(status, headers, body, what, true))
     }
-    if (status >= 500 || status === 429 || status === 408) return this.#again()
+    if (status >= 500 || status === 429 || status === 408)
+      return this.#again(retryAfterMs(headers, this.host.clock.wallTime()))
     if (!this.#wasOpen || this.#lastEventId === '') return
     this.#lastEventId = ''
     this.#again()
@@ -126,9 +132,9 @@ export class NotificationStream {
     return this.#wasOpen || namesLostSession(body)
   }
 
-  #again(): void {
+  #again(restMs = 0): void {
     if (this.#over || this.#timer) return
-    const delay = this.#retryMs * (0.5 + this.host.random.next() / 2)
+    const delay = Math.max(restMs, this.#retryMs * (0.5 + this.host.random.next() / 2))
     this.#retryMs = Math.min(this.#retryMs * 2, LAST_RETRY_MS)
     this.#timer = this.host.clock.after(delay, () => {
       this.#timer = null

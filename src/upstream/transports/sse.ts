@@ -104,7 +104,7 @@ class SseTransport implements Transport {
         path: this.#endpoint,
         headers: { ...this.#headers, ...PLAIN, 'content-type': 'application/json' },
         body: message.bytes,
-        headersTimeoutMs: this.timeouts.total,
+        headersTimeoutMs: id === undefined ? LIMITS.receiptMs : this.timeouts.total,
       },
       {
         headers: (status, headers) => {

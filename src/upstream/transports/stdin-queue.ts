@@ -13,9 +13,6 @@ export interface StdinEvents {
   stuck(): void
 }
 
-/** A write that fails at once and is smaller than this has left nothing behind; a larger one may just have filled up. */
-const WHOLE_WRITE_BYTES = 16 * 1024
-
 /**
  * Lines on their way into a child's stdin: bounded, and known to be unsent until they are written. A lone line leaves at
  * once; while several come in a turn, those of one turn leave in one write.
@@ -28,8 +25,6 @@ export class StdinQueue {
   #blocked = false
   #blockedAt = 0
   #broken = false
-  /** Lines of a write of which the pipe took nothing, should it turn out to be broken. */
-  #doubtful: Line[] = []
   /** At most one, and only after the pipe was full. */
   #watch: Timer | null = null
 
@@ -56,15 +51,12 @@ export class StdinQueue {
 
   drained(): void {
     this.#blocked = false
-    this.#doubtful = []
     this.#flush()
   }
 
   /** The pipe broke: what waits now is never written. */
   broke(): void {
     this.#broken = true
-    this.#lines.unshift(...this.#doubtful)
-    this.#doubtful = []
   }
 
   /** The child is gone, or left alone. */
@@ -95,9 +87,11 @@ export class StdinQueue {
     const batch = lines.length === 1 ? (lines[0] as Line).bytes : Buffer.concat(lines.map(line => line.bytes))
     this.#bytes = 0
     if (this.child.write(batch)) return
-    // Refused with nothing left to write: the pipe is full for now, or broken, which is told in a moment.
-    if (batch.length < WHOLE_WRITE_BYTES && this.child.queuedBytes === 0) this.#doubtful = lines
-    this.#block()
+    if (this.child.queuedBytes > 0) return this.#block()
+    // Refused with nothing left to write: the pipe is broken, and not one byte went through it.
+    this.#broken = true
+    this.#lines = lines
+    this.#bytes = batch.length
   }
 
   #block(): void {

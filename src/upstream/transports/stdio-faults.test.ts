@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest'
+import { heldBytes } from '../../../test/kit/memory.js'
 import { assertNoneLeft, markedEnvironment } from '../../../test/kit/processes.js'
 import { freshFolder } from '../../../test/kit/run-folder.js'
 import { TIMEOUTS, TransportRecorder } from '../../../test/kit/transport-recorder.js'
@@ -47,6 +48,24 @@ verifies(
   },
 )
 
+verifies(['I106'], 'what is sent while the end is being told was never sent either', async () => {
+  const { transport, events } = await start('exec 0<&-; echo "{}"; while :; do sleep 1; done')
+  await events.next('message')
+  const told: [id: number | null, phase: string | undefined][] = []
+  events.ended = (id, fault) => {
+    told.push([id, fault?.phase])
+    if (id < 4) transport.send(say(id + 1))
+  }
+  const closed = events.closed.bind(events)
+  events.closed = fault => {
+    told.push([null, fault.phase])
+    closed(fault)
+  }
+  transport.send(say(1))
+  await events.next('closed')
+  expect(told).toEqual([...[1, 2, 3, 4].map(id => [id, 'never-sent']), [null, 'unknown']])
+})
+
 verifies(['I106'], 'a child that took a request and then closed its input may have run it', async () => {
   const { transport, events } = await start('read line; exec 0<&-; echo "{}"; while :; do sleep 1; done')
   transport.send(say(1))
@@ -92,13 +111,14 @@ describe('a line beyond the bound', () => {
 
   test('fails its request as soon as it is seen, also without an end, and is not held', async () => {
     const { events } = await start(printing('{"jsonrpc":"2.0","id":7,"result":{"a":"', 200, ''))
-    const before = process.memoryUsage().rss
+    const before = heldBytes()
     const { id, fault } = await events.next('ended')
     expect([id, fault?.reason, fault?.phase]).toEqual([7, 'too-large', 'unknown'])
     // Counted again with each further length of the bound.
-    await events.next('noise', 11)
-    // Some of what was dropped may not be collected yet; held, it would be eleven times the bound.
-    expect(process.memoryUsage().rss - before).toBeLessThan(LIMITS.upstreamMessageBytes * 7)
+    for (let time = 1; time <= 11; time += 1) {
+      await events.next('noise', time)
+      expect(heldBytes() - before).toBeLessThan(LIMITS.upstreamMessageBytes / 8)
+    }
     expect(events.all('ended')).toHaveLength(1)
   }, 30_000)
 

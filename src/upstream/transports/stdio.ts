@@ -54,6 +54,8 @@ class StdioTransport implements Transport {
   #queue: StdinQueue | null = null
   #closed: Promise<void> | null = null
   #doom: Timer | null = null
+  /** Not taken, with the reason, and not yet told so. */
+  readonly #refused = new Map<number, string>()
   #onStart: { resolve(): void; reject(fault: TransportFault): void } | null = null
   /** The request whose answer is the line that is being dropped was told already. */
   #toldTooLarge = false
@@ -185,11 +187,17 @@ class StdioTransport implements Transport {
   }
 
   #refuse(id: number, why: string): void {
+    this.#refused.set(id, why)
     // A later turn: the caller is still inside `send`.
-    queueMicrotask(() => {
-      if (this.#state !== 'running' && this.#state !== 'dead') return
-      this.events.ended(id, { phase: 'never-sent', reason: 'stdin', message: `was not sent: ${why}` })
-    })
+    queueMicrotask(() => this.#tellRefused())
+  }
+
+  #tellRefused(): void {
+    for (const [id, why] of this.#refused) {
+      this.#refused.delete(id)
+      if (this.#state === 'running' || this.#state === 'dead')
+        this.events.ended(id, { phase: 'never-sent', reason: 'stdin', message: `was not sent: ${why}` })
+    }
   }
 
   #dieSoon(fault: TransportFault): void {
@@ -221,7 +229,9 @@ class StdioTransport implements Transport {
       this.#onStart = null
       return
     }
-    for (const id of unsent) this.events.ended(id, { ...fault, phase: 'never-sent' })
+    for (const id of unsent) this.events.ended(id, { ...fault, phase: 'never-sent', fatal: true })
+    // Whoever took the places of those came too late as well.
+    this.#tellRefused()
     this.events.closed(fault)
   }
 

@@ -28,8 +28,8 @@ export interface Mood {
   /** `mute` = runs and takes everything, answers nothing. */
   readonly condition: 'well' | 'down' | 'mute' | 'hole' | 'missing'
   faultFor(method: string, known: readonly RequestFault[]): RequestFault | null
-  /** It asked to be left alone for so long, in answer to a call, or to something of the gateway's own. */
-  asksForRest(ms: number, isCall: boolean, asDate: boolean): void
+  /** Its answer, in which it asks to be left alone until then, has arrived; `isCall`: it was the answer to a call. */
+  asksForRest(until: number, isCall: boolean, asDate: boolean): void
 }
 
 export interface Message {
@@ -177,6 +177,12 @@ export class App {
 
 export function refusal(code: number, message: string): Record<string, unknown> {
   return { error: { code, message } }
+}
+
+/** Of every call in what goes to a server. */
+export function noncesIn(bytes: Uint8Array): string[] {
+  const text = Buffer.from(bytes).toString('utf8')
+  return [...text.matchAll(/"nonce":"(n\d+)"/g)].flatMap(([, nonce]) => nonce ?? [])
 }
 
 function nonceOf(method: string | undefined, params: Record<string, unknown> | undefined): string {

@@ -192,20 +192,26 @@ export class HttpServer implements Site {
   }
 
   #throttle({ method }: Message, answer: SiteAnswer): void {
-    refuse(answer, 429, { 'retry-after': this.#retryAfter(CALLS.has(method ?? '')) })
+    const { text, arrived } = this.#retryAfter(CALLS.has(method ?? ''))
+    // Its own clock, whatever ours does; a date has no parts of a second.
+    const date = new Date(EPOCH + Math.floor(this.app.world.now / 1_000) * 1_000).toUTCString()
+    refuse(answer, 429, { 'retry-after': text, date }, arrived)
   }
 
   /** In all the forms that are seen. */
-  #retryAfter(isCall: boolean): string {
+  #retryAfter(isCall: boolean): { text: string; arrived?: () => void } {
     const { dice, world } = this.app
     const seconds = dice.pick([1, 2, 30, 3_000_000])
     const form = dice.pick(['seconds', 'date', 'nonsense'] as const)
-    if (form === 'nonsense') return dice.pick(['-1', 'soon'])
+    if (form === 'nonsense') return { text: dice.pick(['-1', 'soon']) }
     // A date has no parts of a second.
     const until =
       form === 'seconds' ? world.now + seconds * 1_000 : Math.floor(world.now / 1_000 + seconds) * 1_000
-    this.mood.asksForRest(Math.min(until - world.now, LONGEST_REST_MS), isCall, form === 'date')
-    return form === 'seconds' ? String(seconds) : new Date(EPOCH + until).toUTCString()
+    const end = Math.min(until, world.now + LONGEST_REST_MS)
+    return {
+      text: form === 'seconds' ? String(seconds) : new Date(EPOCH + until).toUTCString(),
+      arrived: () => this.mood.asksForRest(end, isCall, form === 'date'),
+    }
   }
 
   #ask(log: EventLog, respond: (accepted: boolean) => void): void {
@@ -245,10 +251,15 @@ export class HttpServer implements Site {
   }
 }
 
-function refuse(answer: SiteAnswer, status: number, headers: Record<string, string> = {}): void {
+function refuse(
+  answer: SiteAnswer,
+  status: number,
+  headers: Record<string, string> = {},
+  arrived?: () => void,
+): void {
   answer.headers(status, { 'content-type': 'text/plain', ...headers })
   answer.data('no')
-  answer.end()
+  answer.end(arrived)
 }
 
 function sendJson(answer: SiteAnswer, message: object, headers: Record<string, string>): void {

@@ -1,0 +1,36 @@
+import { GatewayError } from '../model/index.js'
+import { reasonOf } from './failures.js'
+import type { Clock, Connection } from './ports.js'
+
+// Why a connection is ended that did not end by itself.
+
+/** It does not answer. @param what how that was seen */
+export function hung(error: GatewayError, what: string): GatewayError {
+  const reason = `${what} (${reasonOf(error)})`
+  const upstream = error.details.upstream ?? ''
+  const message = `${upstream}: ${reason}. The request may or may not have run; check before repeating it.`
+  return new GatewayError('OUTCOME_UNKNOWN', message, { upstream, reason, phase: 'unknown' })
+}
+
+export function stopping(upstream: string): GatewayError {
+  const reason = 'the gateway is stopping'
+  return new GatewayError('UPSTREAM_REMOVED', `${upstream}: ${reason}.`, {
+    upstream,
+    reason,
+    phase: 'unknown',
+  })
+}
+
+const LAST_ANSWERS_MS = 2_000
+const LOOK_MS = 20
+
+/**
+ * Ends a connection of which the server wants no more, once the requests under way have had their own answers: each is
+ * told what became of it. Whatever takes too long is lost with `error`.
+ */
+export async function retire(connection: Connection, clock: Clock, error: GatewayError): Promise<void> {
+  const until = clock.now() + LAST_ANSWERS_MS
+  while (connection.inFlight > 0 && clock.now() < until)
+    await new Promise<void>(resolve => clock.after(LOOK_MS, resolve))
+  connection.destroy(error)
+}

@@ -1,0 +1,13 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+
+const run = promisify(execFile)
+/** What an empty program takes at most on a machine that has nothing else to do, with some room. */
+const EMPTY_MS = 150
+
+/** How much longer than that this machine takes for one at the moment; at least 1. For bounds on the time of a start. */
+export async function slowness(): Promise<number> {
+  const started = performance.now()
+  await run(process.execPath, ['-e', ''])
+  return Math.max(1, (performance.now() - started) / EMPTY_MS)
+}
