@@ -74,11 +74,17 @@ function setKey(
   if (!own) {
     const parents = sections.filter(section => isUnder(section, path.slice(0, 2)))
     const end = parents.at(-1)?.end
-    return end === undefined ? null : lines.toSpliced(end, 0, '', `[${table.join('.')}]`, written).join('\n')
+    return end === undefined
+      ? null
+      : lines.toSpliced(end, 0, '', `[${table.map(bareOrQuoted).join('.')}]`, written).join('\n')
   }
   for (let line = own.start + 1; line < own.end; line += 1) {
     const match = /^(\s*)([A-Za-z0-9_-]+)\s*=\s*(?:true|false)(\s*(?:#.*)?)$/.exec(lines[line] ?? '')
     if (match?.[2] === key) return lines.with(line, `${match[1]}${written}${match[3]}`).join('\n')
   }
   return lines.toSpliced(own.end, 0, written).join('\n')
+}
+
+function bareOrQuoted(key: string | number): string {
+  return /^[A-Za-z0-9_-]+$/.test(String(key)) ? String(key) : JSON.stringify(key)
 }

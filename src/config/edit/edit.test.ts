@@ -144,6 +144,13 @@ const ROWS: [what: string, dialect: Dialect, text: string, change: Change, expec
     '[mcpServers.a]\ncommand = "x"\n\n[mcpServers.a.holdfast]\nenabled = false\n\n# about b\n[mcpServers.b]\ncommand = "y"\n',
   ],
   [
+    'TOML: a key of a table with a quoted name',
+    'toml',
+    '[mcpServers."a.b"]\ncommand = "x"\n',
+    disable('a.b'),
+    '[mcpServers."a.b"]\ncommand = "x"\n\n[mcpServers."a.b".holdfast]\nenabled = false\n',
+  ],
+  [
     'TOML: a value that stands there',
     'toml',
     '[mcpServers.a]\ncommand = "x"\n[mcpServers.a.holdfast]\nenabled = true # on\n',
