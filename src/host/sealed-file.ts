@@ -64,7 +64,7 @@ function readPrivate(path: string, maxBytes: number): Buffer | null {
     descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
   } catch (thrown) {
     const { code, message } = thrown as NodeJS.ErrnoException
-    if (code === 'ENOENT') return null
+    if (code === 'ENOENT' || code === 'ENOTDIR') return null
     throw new Unsealed(code === 'ELOOP' ? 'it is a link' : message)
   }
   try {

@@ -41,11 +41,26 @@ export class RowClient {
     const clientInfo = { name: this.name, version: '1' }
     const capabilities = this.answering ? { elicitation: {} } : {}
     const hello = { protocolVersion: '2025-11-25', capabilities, clientInfo }
-    const { headers } = await this.#exchange(this.#message('initialize', hello, 0), {}, () => {}).response
-    this.#headers = { 'mcp-session-id': String(headers['mcp-session-id']) }
+    this.#headers = { 'mcp-session-id': await this.#session(hello) }
     await this.#exchange('{"jsonrpc":"2.0","method":"notifications/initialized"}', {}, () => {}).done
     await this.#listen()
     return this
+  }
+
+  /** A gateway on a busy machine may refuse new sessions for a moment. */
+  async #session(hello: unknown): Promise<string> {
+    for (let tries = 0; tries < 20; tries += 1) {
+      const { headers, statusCode } = await this.#exchange(
+        this.#message('initialize', hello, 0),
+        {},
+        () => {},
+      ).response
+      const session = headers['mcp-session-id']
+      if (typeof session === 'string') return session
+      if (statusCode !== 503) throw new Error(`initialize was answered with HTTP ${statusCode}`)
+      await new Promise(resolve => setTimeout(resolve, 500))
+    }
+    throw new Error('initialize was refused for 10 s')
   }
 
   close(): void {

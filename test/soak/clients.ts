@@ -1,6 +1,7 @@
 import { Agent, request } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import { MODERN_META } from '../kit/modern-meta.js'
+import { dataOf } from '../kit/raw-http.js'
 
 /** What one client asked, and what it was told. */
 export interface Told {
@@ -147,11 +148,6 @@ function outcomeOf({ result, error }: { result?: Result; error?: { code: number 
 }
 
 function messagesIn(text: string): string[] {
-  if (!text.startsWith('event:') && !text.startsWith('data:') && !text.startsWith(':'))
-    return text === '' ? [] : [text]
-  return text
-    .split('\n')
-    .filter(line => line.startsWith('data:'))
-    .map(line => line.slice(5).trim())
-    .filter(line => line !== '')
+  if (text === '') return []
+  return text.startsWith('{') ? [text] : dataOf(text)
 }
