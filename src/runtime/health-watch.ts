@@ -55,6 +55,7 @@ export class HealthWatch {
   #patienceMs: number
   #trialTimer: Timer | null = null
   #trial: Promise<boolean> | null = null
+  #insistedAt = Number.NEGATIVE_INFINITY
   /** Monotonic ms of its last return: what was sent before and fails says nothing of it now. */
   #backAt = Number.NEGATIVE_INFINITY
   /** Monotonic ms of the last answer; -Infinity before the first. */
@@ -134,7 +135,8 @@ export class HealthWatch {
   demand(): Promise<boolean> | null {
     if (this.#clock.now() < this.closedUntil) return null
     this.#feed({ kind: 'demanded' })
-    return this.#breaker.kind === 'half_open' && !this.#breaker.busy ? this.#try() : null
+    if (this.#breaker.kind !== 'half_open') return null
+    return this.#breaker.busy ? this.#insist(this.#breaker.triedAt) : this.#try()
   }
 
   #succeeded(): void {
@@ -208,10 +210,23 @@ export class HealthWatch {
       outcome => {
         if (connection !== this.#connection) return false
         this.#trial = null
-        return this.#judge(outcome)
+        // A later question was answered first.
+        return this.#breaker.kind === 'closed' || this.#judge(outcome)
       },
     )
     return this.#trial
+  }
+
+  /** A trial that began while the server hung may wait for nothing: whoever needs it after a while asks once more. */
+  #insist(triedAt: number): Promise<boolean> | null {
+    const connection = this.#connection
+    const now = this.#clock.now()
+    if (!connection || now - Math.max(triedAt, this.#insistedAt) < TRIAL_MS) return null
+    this.#insistedAt = now
+    return askForList(this.#question(connection), TRIAL_MS).then(outcome => {
+      if (connection !== this.#connection || this.#breaker.kind !== 'half_open') return false
+      return outcome.kind === 'answered' && this.#judge(outcome)
+    })
   }
 
   #judge(outcome: Outcome): boolean {

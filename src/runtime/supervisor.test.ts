@@ -52,6 +52,33 @@ describe('health checks', () => {
     expect(supervisor.view().lastError?.message).toContain('hung: 3 health checks')
   })
 
+  test('of an open breaker that began while the server hung do not keep it out once it is back', async () => {
+    const { supervisor, clock, behaviour } = world('http', () => OK)
+    supervisor.boot()
+    await clock.pass(0)
+    const connection = supervisor.connection as Connection
+    // Slow for long enough to be given more time.
+    behaviour.answer = request => {
+      clock.after(12_000, () => request.settle(OK))
+      return null
+    }
+    await clock.pass(300_000)
+    behaviour.answer = () => null
+    for (let i = 0; i < 5; i += 1) supervisor.record(failedWith('hung'), connection)
+    expect(supervisor.view().breaker).toBe('open')
+    await clock.pass(1_100)
+    expect(supervisor.view().breaker).toBe('half_open')
+    behaviour.answer = () => OK
+    expect(supervisor.watch.demand()).toBeNull()
+    await clock.pass(5_000)
+    const again = supervisor.watch.demand()
+    await clock.pass(1)
+    expect(await again).toBe(true)
+    expect(supervisor.view().breaker).toBe('closed')
+    await clock.pass(30_000)
+    expect(supervisor.view()).toMatchObject({ breaker: 'closed', reason: null })
+  })
+
   test('take a late answer for slowness, not for death', async () => {
     const { supervisor, clock, behaviour } = world('http', () => OK)
     supervisor.boot()
