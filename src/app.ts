@@ -43,9 +43,13 @@ import {
   feedTransitions,
   type Identify,
   identified,
+  type LoadConfig,
   listTools,
   type Pipe,
   publishToken,
+  Reloader,
+  type ReloadResult,
+  type ReloadWishes,
   watchTransitions,
 } from './wiring/index.js'
 
@@ -53,6 +57,8 @@ export interface AppOptions {
   readonly reading: ConfigReading
   readonly configPath: string | null
   readonly log: Log
+  /** Reads the configuration again; absent where there is no file. */
+  readonly load?: LoadConfig | undefined
   readonly host?: Host
   /** Where the control file goes while the gateway listens. Default: see `stateFolder`. */
   readonly stateFolder?: string
@@ -89,6 +95,12 @@ export interface App {
   /** Null for a name that is not configured, and for an entry that cannot work as it is written. */
   actions(name: string): UpstreamActions | null
   test(name: string, options: TestOptions): Promise<TestReport>
+  /**
+   * Takes over another configuration while everything runs.
+   * @param load default: reads what the gateway was started with again
+   * @throws GatewayError INVALID_PARAMS where there is nothing to read
+   */
+  reload(load?: LoadConfig, wishes?: ReloadWishes): Promise<ReloadResult>
   readonly transitions: TransitionFeed
   tools(): Promise<ToolListing>
   onCommit(listener: (snapshot: Snapshot) => void): () => void
@@ -130,7 +142,7 @@ export function createApp(options: AppOptions): App {
   const tester = new Tester({
     connectors,
     clock: host.clock,
-    find: name => reading.upstreams.find(upstream => upstream.name === name),
+    find: name => runtime.entries.find(upstream => upstream.name === name),
     succeeded: name => {
       const supervisor = runtime.supervisors.get(name)
       if (supervisor && !runtime.draining) bringBack(supervisor)
@@ -140,8 +152,17 @@ export function createApp(options: AppOptions): App {
     warn(`The gateway stood still for ${(ms / 1_000).toFixed(1)} s; every deadline was moved by that.`),
   )
 
-  const { settings } = reading
-  const guard = createGuard(settings)
+  let { settings } = reading
+  let guard = createGuard(settings)
+  const reloader = new Reloader(runtime, host.clock, log, reading, changed => {
+    settings = changed
+    guard = createGuard(changed)
+  })
+  const reload: App['reload'] = (load, wishes) => {
+    const source = load ?? options.load
+    if (!source) throw new GatewayError('INVALID_PARAMS', 'There is no config file to read again.')
+    return reloader.reload(source, wishes)
+  }
   const machine = new ProcessGauge()
   const load = new Shedder(host, options.gauge ?? machine)
   const bounds = boundsFor(machine.heapLimitBytes)
@@ -164,8 +185,7 @@ export function createApp(options: AppOptions): App {
       ...load.status,
       config: {
         path: options.configPath,
-        loadedAt: new Date(startedAt).toISOString(),
-        warnings: reading.faults.map(fault => `${fault.key}: ${fault.message}`),
+        ...reloader.status,
       },
     },
     upstreams: describeAll(runtime, host),
@@ -184,6 +204,7 @@ export function createApp(options: AppOptions): App {
     upstream,
     actions,
     test: (name, wishes) => tester.test(name, wishes),
+    reload: dryRun => reload(undefined, { dryRun }),
     logs: name => (runtime.knowsServer(name) ? tails.lines(name) : null),
     followLogs: (name, tell) => tails.follow(name, tell),
     tools: () => listTools(runtime),
@@ -193,7 +214,7 @@ export function createApp(options: AppOptions): App {
   })
   const serveMcp = identified(face.handle.bind(face), options.identify, host.clock)
   const handler = createRequestHandler({
-    guard,
+    guard: (req, res) => guard(req, res),
     mcp: serveMcp,
     knowsServer: name => runtime.knowsServer(name),
     control: (req, res, path) => control.handle(req, res, path),
@@ -210,7 +231,9 @@ export function createApp(options: AppOptions): App {
         runtime.kill()
       },
     },
-    timeoutMs: settings.shutdownTimeoutMs,
+    get timeoutMs() {
+      return settings.shutdownTimeoutMs
+    },
     closeDoor: async () => {
       withdraw()
       await Promise.all([listener?.close(), ...pipes.map(emptied)])
@@ -244,6 +267,7 @@ export function createApp(options: AppOptions): App {
     status,
     upstream,
     actions,
+    reload,
     test: (name, wishes) => tester.test(name, wishes),
     transitions,
     tools: () => listTools(runtime),

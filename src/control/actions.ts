@@ -17,11 +17,14 @@ export interface ActionSource {
   upstream(name: string): UpstreamStatus | null
   /** Null for a server whose entry cannot work as it is written. */
   actions(name: string): UpstreamActions | null
+  /** Resolves with what it did, or would do. */
+  reload?(dryRun: boolean): Promise<{ readonly ok: boolean }>
   /** Resolves with a report that is passed on as it is. */
   test(name: string, wishes: TestWishes): Promise<unknown>
 }
 
 const ACTION_PATH = /^\/api\/v1\/upstreams\/([^/]+)\/(restart|enable|disable|refresh|approve|test)$/
+const RELOAD_PATH = '/api/v1/reload'
 type Action = keyof UpstreamActions | 'test'
 
 /** Serves `POST /api/v1/upstreams/NAME/ACTION`; false when the path is none of them. */
@@ -31,6 +34,7 @@ export function serveAction(
   res: ServerResponse,
   path: string,
 ): boolean {
+  if (path === RELOAD_PATH) return serveReload(source, req, res, path)
   const match = ACTION_PATH.exec(path)
   if (!match) return false
   if (!takesVerb(req.method, res, path, ['POST']) || !mayAct(source, req, res)) return true
@@ -42,6 +46,19 @@ export function serveAction(
   const action = match[2] as Action
   const done = action === 'test' ? test(source, name, req, res) : act(source, name, action, req, res)
   done.catch(thrown => refuse(res, thrown))
+  return true
+}
+
+/** A configuration that cannot be taken over is a conflict, not a fault of the gateway. */
+function serveReload(source: ActionSource, req: IncomingMessage, res: ServerResponse, path: string): boolean {
+  if (!takesVerb(req.method, res, path, ['POST']) || !mayAct(source, req, res)) return true
+  const wish = searchOf(req).get('dryRun')
+  const reload = async () => {
+    const result = await source.reload?.(wish !== null && wish !== '0' && wish !== 'false')
+    if (result) sendJson(res, result.ok ? 200 : 409, result)
+    else sendJson(res, 409, { error: 'This gateway has no config file to read again.' })
+  }
+  reload().catch(thrown => refuse(res, thrown))
   return true
 }
 

@@ -99,6 +99,10 @@ export interface GatewayStatus {
       readonly path: string | null
       readonly loadedAt: string
       readonly warnings: readonly string[]
+      /** Counts the configurations that were taken over; the one of the start is 1. */
+      readonly generation?: number
+      /** Why a later configuration was not taken over. */
+      readonly lastError?: { readonly message: string; readonly at: string } | null
     }
   }
   readonly upstreams: readonly UpstreamStatus[]

@@ -18,6 +18,10 @@ export interface UpstreamSpec {
   /** Milliseconds for which its lists are served without asking again; 0 = each list asks. */
   readonly cacheTtlMs: number
   readonly unavailable: 'keep' | 'hide'
+  /** Never two of it at once: the old one ends before a changed one begins. */
+  readonly exclusive?: boolean
+  /** What becomes of the old version when a changed one cannot start; default `keep`. */
+  readonly onUpdateFailure?: 'keep' | 'replace'
   /** What happens when a definition is not as it was: nothing, it is told, or it is held until approved. */
   readonly pin: PinMode
   readonly tools: ComponentFilter

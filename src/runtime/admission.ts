@@ -20,7 +20,7 @@ export class Admission {
   readonly #queue = new FairQueue<Waiter>(LIMITS.queuePerUpstream)
 
   constructor(
-    private readonly max: number,
+    private max: number,
     private readonly clock: Clock,
   ) {}
 
@@ -30,6 +30,11 @@ export class Admission {
 
   get queued(): number {
     return this.#queue.size
+  }
+
+  resize(max: number): void {
+    this.max = max
+    this.#admitNext()
   }
 
   /** Takes a place if one is free; it must be given back with `leave`. */

@@ -26,6 +26,9 @@ const KINDS_OF_NOTIFICATION: Readonly<Record<string, readonly Kind[]>> = {
   'notifications/resources/list_changed': ['resources', 'resourceTemplates'],
 }
 
+/** Options that decide what is listed, and for how long. */
+const SHAPING = ['tools', 'resources', 'prompts', 'pin', 'cacheTtlMs']
+
 export interface CatalogEvents {
   changed(): void
   warning(message: string): void
@@ -50,7 +53,7 @@ export class CatalogKeeper {
   #connection: Connection | null = null
   #forgetting: Timer | null = null
   readonly #lists: Readonly<Record<Kind, ListKeeper>>
-  readonly #pins: PinWatch
+  #pins: PinWatch
   readonly #memory: CatalogMemory | null
 
   /** @param shared false = these lists are what one caller alone may see: they never reach the disk */
@@ -58,11 +61,10 @@ export class CatalogKeeper {
     private readonly spec: UpstreamSpec,
     private readonly host: Pick<Host, 'clock' | 'random' | 'memory'>,
     private readonly events: CatalogEvents,
-    shared = true,
+    private readonly shared = true,
   ) {
     this.reads = new ReadCache(host.clock, spec.cacheTtlMs, events.readBytes)
-    const { clock } = host
-    this.#pins = new PinWatch(spec, shared ? host : { clock }, message => events.warning(message))
+    this.#pins = this.#newPins()
     this.#memory = shared ? new CatalogMemory(spec, host) : null
     const keeperOf = (kind: Kind) =>
       new ListKeeper(kind, spec, host, {
@@ -79,6 +81,30 @@ export class CatalogKeeper {
     }
     const known = this.#memory?.recall()
     if (known) this.restore(known.catalog, known.ageMs)
+  }
+
+  /** As the server says, whatever of it may be used. */
+  get offered(): UpstreamCatalog {
+    return this.#offered
+  }
+
+  /** Options of its server are others now. What they forbid is gone at once; what they allow again has to be fetched. */
+  retune(options: ReadonlySet<string>): void {
+    this.reads.limitTtl(this.spec.cacheTtlMs)
+    if (options.has('pin')) this.#pins = this.#newPins()
+    if (!SHAPING.some(option => options.has(option))) return
+    for (const kind of KINDS) {
+      const known = this.#offered[kind]
+      this.#set(kind, 'items' in known ? { ...known, items: allowedOf(this.spec, kind, known.items) } : known)
+    }
+    void this.refresh()
+  }
+
+  #newPins(): PinWatch {
+    const { host, shared } = this
+    return new PinWatch(this.spec, shared ? host : { clock: host.clock }, message =>
+      this.events.warning(message),
+    )
   }
 
   get current(): UpstreamCatalog {

@@ -28,9 +28,17 @@ const LOOK_MS = 20
  * Ends a connection of which the server wants no more, once the requests under way have had their own answers: each is
  * told what became of it. Whatever takes too long is lost with `error`.
  */
-export async function retire(connection: Connection, clock: Clock, error: GatewayError): Promise<void> {
+async function retire(connection: Connection, clock: Clock, error: GatewayError): Promise<void> {
   const until = clock.now() + LAST_ANSWERS_MS
   while (connection.inFlight > 0 && clock.now() < until)
     await new Promise<void>(resolve => clock.after(LOOK_MS, resolve))
   connection.destroy(error)
+}
+
+/** A refusal is told to each request by itself; a loss is told to all at once. */
+export function part(connection: Connection, clock: Clock, error: GatewayError): Promise<void> {
+  if (error.kind === 'auth_required' && connection.transport !== 'stdio')
+    return retire(connection, clock, error)
+  connection.destroy(error)
+  return Promise.resolve()
 }

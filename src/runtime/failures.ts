@@ -75,3 +75,10 @@ export function seconds(ms: number): string {
 function clockTime(wallTime: number): string {
   return new Date(wallTime).toISOString().slice(11, 19)
 }
+
+export function removed(upstream: string): GatewayError {
+  return new GatewayError('UPSTREAM_REMOVED', `${upstream} was removed from the configuration.`, {
+    upstream,
+    reason: 'removed from the configuration',
+  })
+}

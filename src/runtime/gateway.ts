@@ -1,12 +1,12 @@
 import { mergeInstructions } from '../core/catalog/index.js'
 import { isServing, Suspicion } from '../core/health/index.js'
+import type { Entry, ReloadPlan } from '../core/reload/index.js'
 import { resolve } from '../core/route/index.js'
 import {
   type Bytes,
   type Call,
   type Caller,
   type CatalogEntry,
-  EMPTY_CATALOG,
   type HeaderParam,
   type Kind,
   LIMITS,
@@ -19,6 +19,7 @@ import {
 } from '../model/index.js'
 import { refuseLater, startCall } from './calls/index.js'
 import { Crowd } from './crowd.js'
+import { misconfiguredView } from './misconfigured-view.js'
 import type { Neighbourhood, SupervisorEvents } from './neighbourhood.js'
 import type {
   Connector,
@@ -44,6 +45,7 @@ import {
   specOfCell,
   withCredentials,
 } from './realms/index.js'
+import { type Applied, Reload, type ReloadRoom } from './reload.js'
 import { renderEntry } from './rewrite.js'
 import { Store } from './store.js'
 import { Supervisor } from './supervisor.js'
@@ -78,34 +80,105 @@ export class Runtime implements GatewayCore {
   readonly #realms: Realms
   readonly #crowd = new Crowd()
   readonly #idle = new Set<() => void>()
+  readonly #suspicion = new Suspicion()
+  readonly #rare = new Set<string>()
+  readonly #reload: Reload
 
   constructor(private readonly options: RuntimeOptions) {
-    const { host, connectors, upstreams, events, hasIdentities = false } = options
-    const around = { host, store: this.store, events, suspicion: new Suspicion() }
-    const specs: UpstreamSpec[] = []
-    const rare = new Set<string>()
+    const { host, upstreams, events } = options
+    const around = { host, store: this.store, events, suspicion: this.#suspicion }
+    this.#learnRare(upstreams)
     const views = new Map<string, UpstreamView>()
     for (const spec of upstreams) {
       if ('problem' in spec) {
         views.set(spec.name, misconfiguredView(spec, host.clock.wallTime()))
         continue
       }
-      specs.push(spec)
-      const own = specOfBase(spec, hasIdentities)
-      if (own !== spec) rare.add(spec.name)
-      const supervisor = new Supervisor(own, connectors(own), around)
+      const supervisor = this.#make(spec)
       this.supervisors.set(spec.name, supervisor)
       views.set(spec.name, supervisor.view())
     }
     this.store.commitViews(views)
     const firstListUntil = host.clock.now() + LIMITS.firstListMs
     const room = { host, firstListUntil, subscriptions: { open: 0 } }
-    this.#base = new BaseRealm(this.store, this.supervisors, room, rare)
-    this.#realms = new Realms(this.#base, specs, {
+    this.#base = new BaseRealm(this.store, this.supervisors, room, this.#rare)
+    this.#realms = new Realms(this.#base, working(upstreams), {
       ...room,
       table: new CellTable(),
       make: cellMaker(this.options, around),
     })
+    this.#reload = new Reload(this.#reloadRoom(), upstreams)
+  }
+
+  /** What runs now, in config order. */
+  get entries(): readonly Entry[] {
+    return this.#reload.entries
+  }
+
+  /** What a reload would do. */
+  planReload(wanted: readonly Entry[]): ReloadPlan {
+    return this.#reload.plan(wanted)
+  }
+
+  /** Brings what runs in line with another configuration; one at a time. */
+  reload(wanted: readonly Entry[]): Promise<Applied> {
+    return this.#reload.apply(wanted)
+  }
+
+  /** It shows what it has to show only while it has its place. */
+  #make(spec: UpstreamSpec, heard: () => void = () => undefined): Supervisor {
+    const { host, connectors, events } = this.options
+    const live = this.#specFor(spec)
+    const { store, supervisors } = this
+    const seat = {
+      get current() {
+        return store.current
+      },
+      commitView: (view: UpstreamView) => {
+        if (supervisors.get(spec.name) === supervisor && !this.#reload.isCommitting) store.commitView(view)
+        heard()
+      },
+    }
+    const around = { host, store: seat, events, suspicion: this.#suspicion }
+    const supervisor = new Supervisor(live, connectors(live), around)
+    return supervisor
+  }
+
+  /** A copy: a reload changes it in place. */
+  #specFor(spec: UpstreamSpec): UpstreamSpec {
+    return { ...specOfBase(spec, this.options.hasIdentities ?? false) }
+  }
+
+  #learnRare(entries: readonly Entry[]): void {
+    this.#rare.clear()
+    for (const spec of working(entries))
+      if (specOfBase(spec, this.options.hasIdentities ?? false) !== spec) this.#rare.add(spec.name)
+  }
+
+  #reloadRoom(): ReloadRoom {
+    const { host, events } = this.options
+    const runtime = this
+    return {
+      host,
+      store: this.store,
+      gone: this.#base.gone,
+      supervisors: this.supervisors,
+      get isRunning() {
+        return runtime.#booted && !runtime.draining
+      },
+      get isOver() {
+        return runtime.draining
+      },
+      make: (spec, heard) => this.#make(spec, heard),
+      specFor: spec => this.#specFor(spec),
+      viewOf: entry => misconfiguredView(entry as MisconfiguredSpec, host.clock.wallTime()),
+      adopt: (running, left, updated) => {
+        this.#learnRare(running)
+        this.#realms.adopt(working(running), left, updated)
+      },
+      reroute: () => this.#base.reroute(),
+      warn: events.warning,
+    }
   }
 
   /**
@@ -256,12 +329,14 @@ export class Runtime implements GatewayCore {
         (cause: unknown) => [{ upstream, reason: cause instanceof Error ? cause.message : String(cause) }],
       ),
     )
-    return (await Promise.all([...stops, this.#realms.stop()])).flat()
+    const [failures] = await Promise.all([Promise.all([...stops, this.#realms.stop()]), this.#reload.stop()])
+    return failures.flat()
   }
 
   /** Ends every upstream at once; the outcome of what was under way is unknown. */
   kill(): void {
     this.#refuseNew()
+    this.#reload.kill()
     this.#realms.kill()
     for (const supervisor of this.supervisors.values()) {
       // The polite end says to each caller what is so; the hard one then leaves it no time.
@@ -305,28 +380,7 @@ function troubleIn(views: readonly UpstreamView[]): string {
   return `Not available at the moment:\n${lines.join('\n')}`
 }
 
-function misconfiguredView(spec: MisconfiguredSpec, now: number): UpstreamView {
-  return {
-    name: spec.name,
-    prefix: spec.prefix,
-    transport: 'unknown',
-    state: 'misconfigured',
-    breaker: 'closed',
-    health: 'unhealthy',
-    since: now,
-    reason: spec.problem,
-    lastError: { kind: 'misconfigured', message: spec.problem, at: now },
-    nextAttemptAt: null,
-    nextAttemptDue: null,
-    attempts: 0,
-    restarts: 0,
-    pid: null,
-    protocolVersion: null,
-    serverInfo: null,
-    instructions: null,
-    settled: true,
-    unavailable: 'keep',
-    isolation: 'shared',
-    catalog: EMPTY_CATALOG,
-  }
+/** Without those that cannot work as written. */
+function working(entries: readonly Entry[]): readonly UpstreamSpec[] {
+  return entries.filter((entry): entry is UpstreamSpec => !('problem' in entry))
 }

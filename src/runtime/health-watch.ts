@@ -46,7 +46,7 @@ export class HealthWatch {
   #breaker: Breaker = CLOSED
   #probes: Probes = NO_PROBES
   readonly #window = new FailureWindow()
-  readonly #policy: ProbePolicy
+  #policy: ProbePolicy
   readonly #clock: Clock
   #connection: Connection | null = null
   #timer: Timer | null = null
@@ -74,6 +74,13 @@ export class HealthWatch {
     this.#patienceMs = this.#policy.timeoutMs
   }
 
+  /** The options of its server are others now; a check that is planned comes when the new ones say. */
+  retune(): void {
+    this.#policy = { ...this.spec.supervision.health, soonMs: SOON_MS }
+    this.#patienceMs = this.#policy.timeoutMs
+    if (this.#connection) this.#schedule()
+  }
+
   get breaker(): Breaker {
     return this.#breaker
   }
@@ -85,6 +92,12 @@ export class HealthWatch {
   /** It answers checks, but later than they allow. */
   get isSlow(): boolean {
     return this.#patienceMs > this.#policy.timeoutMs
+  }
+
+  /** Monotonic ms of the next trial of a call; null where none has to be waited for. */
+  get nextTrialDue(): number | null {
+    const until = Math.max(this.#breaker.kind === 'open' ? this.#breaker.until : 0, this.closedUntil)
+    return until > this.#clock.now() ? until : null
   }
 
   /** Why it is not well, in words; null when it is. */

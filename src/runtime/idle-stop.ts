@@ -7,8 +7,8 @@ export class IdleStop {
 
   constructor(
     private readonly clock: Clock,
-    /** Milliseconds; null = never. */
-    private readonly idleMs: number | null,
+    /** Milliseconds as they are configured now; null = never. */
+    private readonly idleMs: () => number | null,
     private readonly isBusy: () => boolean,
     private readonly idle: () => void,
   ) {}
@@ -18,9 +18,11 @@ export class IdleStop {
   }
 
   start(): void {
-    if (this.idleMs === null) return
+    this.stop()
+    const idleMs = this.idleMs()
+    if (idleMs === null) return
     this.used()
-    this.#arm(this.idleMs)
+    this.#arm(idleMs)
   }
 
   stop(): void {

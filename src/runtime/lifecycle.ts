@@ -31,7 +31,8 @@ export class Lifecycle {
 
   constructor(
     private readonly host: Pick<Host, 'clock' | 'random'>,
-    private readonly policy: BackoffPolicy,
+    /** Read at each event. */
+    public policy: BackoffPolicy,
     private readonly effects: LifecycleEffects,
     enabled: boolean,
   ) {

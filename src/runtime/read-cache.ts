@@ -26,9 +26,14 @@ export class ReadCache {
    */
   constructor(
     private readonly clock: Clock,
-    private readonly maxTtlMs: number,
+    private maxTtlMs: number,
     private readonly maxBytes: number = LIMITS.keptReadsBytes,
   ) {}
+
+  limitTtl(maxTtlMs: number): void {
+    if (maxTtlMs < this.maxTtlMs) this.clear()
+    this.maxTtlMs = maxTtlMs
+  }
 
   /** Bytes of everything that is kept. */
   get bytes(): number {

@@ -18,8 +18,9 @@ import {
 } from '../model/index.js'
 import { Admission } from './admission.js'
 import { type CatalogEvents, CatalogKeeper } from './catalog-keeper.js'
-import { hung, retire, stopping } from './endings.js'
+import { hung, part, stopping } from './endings.js'
 import { asGatewayError, reasonOf } from './failures.js'
+import { whileCurrent } from './handover.js'
 import { findingOf, HealthWatch } from './health-watch.js'
 import { IdleStop } from './idle-stop.js'
 import { LeasePool } from './lease-pool.js'
@@ -35,7 +36,9 @@ export class Supervisor implements UpstreamActions {
   readonly budget = new RetryBudget()
   readonly watch: HealthWatch
   readonly catalog: CatalogKeeper
-  readonly resources: ResourceBook
+  resources: ResourceBook
+  /** Who has its place now: what waits here goes on there. */
+  successor: Supervisor | 'none' | null = null
   /** Calls without an answer, whatever they wait for. */
   calls = 0
   /** Calls that wait for it to start. */
@@ -102,7 +105,7 @@ export class Supervisor implements UpstreamActions {
     )
     this.#idleStop = new IdleStop(
       host.clock,
-      spec.supervision.idleStopMs,
+      () => spec.supervision.idleStopMs,
       () => this.#isWanted || this.admission.queued > 0 || this.#leases.size > 0,
       () => this.#feed({ kind: 'idled' }),
     )
@@ -208,6 +211,21 @@ export class Supervisor implements UpstreamActions {
     this.#leases.destroy(stopping(this.spec.name))
   }
 
+  // ---- a reload -------------------------------------------------------------------------------------------
+
+  /** Options in its spec are others now; what it is has not changed. */
+  retune(options: ReadonlySet<string>): void {
+    const { supervision, enabled } = this.spec
+    this.admission.resize(supervision.maxInFlight)
+    this.#life.policy = { ...this.#life.policy, budget: supervision.restart }
+    this.watch.retune()
+    if (this.#connection) this.#idleStop.start()
+    this.catalog.retune(options)
+    if (options.has('enabled')) this.#feed({ kind: enabled ? 'enabled' : 'disabled' })
+    else if (options.has('lazy')) this.boot()
+    this.#commit()
+  }
+
   // ---- the lifecycle --------------------------------------------------------------------------------------
 
   #feed(event: SuperviseEvent): boolean {
@@ -285,18 +303,13 @@ export class Supervisor implements UpstreamActions {
 
   #listen(epoch: number): ConnectionEvents {
     const current = () => epoch === this.#life.machine.epoch
-    return {
-      closed: error => {
-        if (current()) this.#lose(epoch, error)
-      },
+    return whileCurrent(current, this.spec.name, this.around.events, {
+      closed: error => this.#lose(epoch, error),
       notification: (method, params) => {
-        if (!current()) return
         this.catalog.notified(method)
         this.resources.notified(method, params)
       },
-      violation: what => this.around.events.warning(this.spec.name, what),
-      stderr: line => this.around.events.stderr(this.spec.name, line),
-    }
+    })
   }
 
   #lose(epoch: number, error: GatewayError): void {
@@ -305,7 +318,10 @@ export class Supervisor implements UpstreamActions {
     this.#connection = null
     this.#parted()
     this.#leases.destroy(error)
-    if (connection) this.#end(connection, error)
+    if (connection)
+      this.#closed = Promise.all([this.#closed, part(connection, this.#host.clock, error)]).then(
+        () => undefined,
+      )
     this.#remember(error)
     if (this.spec.lazy && error.details.quiet && !this.#isWanted) {
       this.#feed({ kind: 'idled' })
@@ -315,13 +331,6 @@ export class Supervisor implements UpstreamActions {
     const counts = error.details.sessionLost !== true || this.#life.machine.failures > 0
     this.#blame('closed', epoch, error, counts)
     this.#settle()
-  }
-
-  /** A refusal is told to each request by itself; a loss is told to all at once. */
-  #end(connection: Connection, error: GatewayError): void {
-    if (error.kind !== 'auth_required' || connection.transport === 'stdio') return connection.destroy(error)
-    const retired = retire(connection, this.#host.clock, error)
-    this.#closed = Promise.all([this.#closed, retired]).then(() => undefined)
   }
 
   #blame(kind: 'open-failed' | 'closed', epoch: number, error: GatewayError, counts: boolean): void {
@@ -381,17 +390,11 @@ export class Supervisor implements UpstreamActions {
       previous: this.around.store.current.upstreams.get(this.spec.name),
       since: this.#since,
       lastError: this.#lastError,
-      nextAttemptDue: this.#life.nextAttemptDue ?? this.#nextTrialDue(),
+      nextAttemptDue: this.#life.nextAttemptDue ?? this.watch.nextTrialDue,
       wallAhead: clock.wallTime() - clock.now(),
       settled: this.#settled,
       catalog: this.catalog?.current ?? EMPTY_CATALOG,
       findings: this.catalog?.findings,
     })
-  }
-
-  #nextTrialDue(): number | null {
-    const { breaker, closedUntil } = this.watch
-    const until = Math.max(breaker.kind === 'open' ? breaker.until : 0, closedUntil)
-    return until > this.#host.clock.now() ? until : null
   }
 }

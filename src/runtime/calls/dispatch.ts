@@ -2,7 +2,7 @@ import { isServing } from '../../core/health/index.js'
 import { decideRetry, type Safety } from '../../core/retry/index.js'
 import type { Target } from '../../core/route/index.js'
 import { type Call, type CatalogEntry, GatewayError, LIMITS, type Outcome } from '../../model/index.js'
-import { busy, throttled, unavailable } from '../failures.js'
+import { busy, removed, throttled, unavailable } from '../failures.js'
 import type { Clock, Connection, Host, RunningCall, Timer } from '../ports.js'
 import type { Store } from '../store.js'
 import type { Supervisor } from '../supervisor.js'
@@ -42,7 +42,7 @@ export class Dispatch implements RunningCall {
 
   constructor(
     private readonly room: DispatchRoom,
-    private readonly supervisor: Supervisor,
+    private supervisor: Supervisor,
     private readonly request: DispatchRequest,
     private readonly done: (outcome: Outcome) => void,
   ) {
@@ -102,10 +102,22 @@ export class Dispatch implements RunningCall {
 
   /** A connection, or the start that will bring one. */
   #seek(): void {
+    const { successor } = this.supervisor
+    if (successor) return this.#moveTo(successor)
     const { connection } = this.supervisor
     if (connection) return this.#pass(connection)
     if (this.supervisor.demand()) this.#woke = true
     this.#waitForStart()
+  }
+
+  /** Nothing of it is under way, so it goes on where its server is now. */
+  #moveTo(successor: Supervisor | 'none'): void {
+    if (successor === 'none') return this.#refuse(removed(this.supervisor.spec.name))
+    this.#endRetry()
+    this.supervisor.calls -= 1
+    this.supervisor = successor
+    successor.calls += 1
+    this.#seek()
   }
 
   #waitForStart(): void {
@@ -118,7 +130,8 @@ export class Dispatch implements RunningCall {
     const until = Math.min(this.#deadline, this.#clock.now() + hold)
     supervisor.waiting += 1
     const look = () => {
-      const { connection } = supervisor
+      const { connection, successor } = supervisor
+      if (successor) return stop(() => this.#seek())
       if (connection) return stop(() => this.#pass(connection))
       if (this.#clock.now() < until && this.#isComing()) return
       stop(() => this.#refuse(unavailable(supervisor.view(), this.#clock.now())))
@@ -320,7 +333,8 @@ export class Dispatch implements RunningCall {
   #leaveAfterGrace(): void {
     if (!this.#entered) return
     this.#entered = false
-    this.#clock.after(LIMITS.cancelGraceMs, () => this.supervisor.admission.leave())
+    const { admission } = this.supervisor
+    this.#clock.after(LIMITS.cancelGraceMs, () => admission.leave())
   }
 }
 

@@ -13,14 +13,17 @@ import {
   type UpstreamSpec,
   type UpstreamView,
 } from '../../model/index.js'
-import { throttled, unavailable } from '../failures.js'
+import { removed, throttled, unavailable } from '../failures.js'
 import type { RunningCall, Timer } from '../ports.js'
 import { renderResult } from '../rewrite.js'
+import type { Store } from '../store.js'
 import type { Supervisor } from '../supervisor.js'
 import { Dispatch, type DispatchRoom } from './dispatch.js'
 import { describeTarget, targetOf } from './target.js'
 
 export interface CallRoom extends DispatchRoom {
+  /** What servers offered that are configured no more. */
+  readonly gone?: Store
   supervisor(name: string): Supervisor | undefined
   /** Why there is no supervisor for the caller although the server is configured. */
   refusal?(name: string): GatewayError | undefined
@@ -112,7 +115,7 @@ class CallInFlight implements RunningCall {
   /** It may have come without notice: lists that are not of this moment are fetched once before it is called unknown. */
   #seek(startedAt: number): void {
     const { scope } = this.call.context
-    const refuse = () => this.#refuse(notFound(this.target, []))
+    const refuse = () => this.#refuse(this.#removed() ?? notFound(this.target, []))
     if (this.#sought) return refuse()
     this.#sought = true
     const kinds = kindsOf(this.target)
@@ -131,6 +134,13 @@ class CallInFlight implements RunningCall {
     }
     this.#stopWaiting = stop
     void Promise.all(fetches).then(then)
+  }
+
+  /** Whoever listed it before the reload is told what became of it. */
+  #removed(): GatewayError | null {
+    const { gone } = this.room
+    const found = gone && resolve(gone.current, this.call.context.scope, this.target)
+    return found?.kind === 'found' ? removed(found.upstream) : null
   }
 
   /** The name may belong to a server that is still starting: look again whenever something is known anew. */
@@ -268,13 +278,6 @@ function mapNames(method: string, outcome: Outcome, prefix: string): Outcome {
 function mayBeElsewhere(outcome: Outcome): boolean {
   if (outcome.kind === 'answered') return 'error' in outcome.reply
   return outcome.kind === 'never-sent' || outcome.kind === 'rejected'
-}
-
-function removed(upstream: string): GatewayError {
-  return new GatewayError('UPSTREAM_REMOVED', `${upstream} was removed from the configuration.`, {
-    upstream,
-    reason: 'removed from the configuration',
-  })
 }
 
 /** What a person has not approved is not called, whoever asks. */

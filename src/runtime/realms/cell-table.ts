@@ -20,6 +20,8 @@ interface Survivor {
 /** All instances of the gateway, within their bounds. */
 export class CellTable {
   readonly #cells = new Set<Cell>()
+  /** Those whose calls may still finish. */
+  readonly #leaving = new Set<Cell>()
   readonly #ending = new Set<Promise<readonly Survivor[]>>()
 
   get size(): number {
@@ -31,9 +33,14 @@ export class CellTable {
   }
 
   /** @returns resolves when nothing of it is left; rejects when something of it cannot be ended */
-  end(cell: Cell): Promise<void> {
+  end(cell: Cell, first: Promise<void> | null = null): Promise<void> {
     this.#cells.delete(cell)
-    const ended = cell.supervisor.stop()
+    if (first) this.#leaving.add(cell)
+    const stop = () => {
+      this.#leaving.delete(cell)
+      return cell.supervisor.stop()
+    }
+    const ended = first ? first.then(stop) : stop()
     const settled = ended.then(
       () => [],
       (cause: unknown) => [
@@ -50,11 +57,12 @@ export class CellTable {
   }
 
   all(): readonly Cell[] {
-    return [...this.#cells]
+    return [...this.#cells, ...this.#leaving]
   }
 
   /** Resolves when those that were told to end have ended, with those of which something may be left. */
   async ended(): Promise<readonly Survivor[]> {
+    for (const { supervisor } of this.#leaving) void supervisor.stop().catch(() => undefined)
     return (await Promise.all(this.#ending)).flat()
   }
 

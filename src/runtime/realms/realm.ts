@@ -9,16 +9,18 @@ import {
 } from '../../model/index.js'
 import type { CallRoom } from '../calls/index.js'
 import { ChangeWatch } from '../change-watch.js'
+import { finished } from '../leaving.js'
 import { Listing, type ListRoom } from '../listing.js'
 import type { Host, ListPage, Subscription, SubscriptionEvents } from '../ports.js'
-import { Overlay, type Store } from '../store.js'
+import { Overlay, Store } from '../store.js'
 import { type SubscriptionCount, Subscriptions } from '../subscriptions.js'
 import type { Supervisor } from '../supervisor.js'
-import { Cell, isListed, unusedView, yieldedView } from './cell.js'
+import { Cell, isListed, specOfCell, unusedView, yieldedView } from './cell.js'
 import type { CellTable } from './cell-table.js'
 
 /** What one caller sees and reaches. */
 export interface Realm extends CallRoom {
+  readonly gone: Store
   /** Calls, lists and listeners that need it now. */
   uses: number
   list(kind: Kind, scope: Scope, cursor: string | null): Promise<ListPage>
@@ -51,6 +53,7 @@ export class BaseRealm implements Realm {
   readonly #listing: Listing
   readonly changes: ChangeWatch
   readonly #subscriptions: Subscriptions
+  readonly gone = new Store()
   readonly #askedAt = new Map<string, number>()
 
   constructor(
@@ -91,6 +94,10 @@ export class BaseRealm implements Realm {
     return this.changes.watch(scope, listener)
   }
 
+  reroute(): void {
+    this.#subscriptions.reroute()
+  }
+
   subscribe(scope: Scope, uri: string, events: SubscriptionEvents): Subscription {
     return this.#subscriptions.subscribe(scope, uri, events)
   }
@@ -125,6 +132,10 @@ export class OwnRealm implements Realm {
   /** Nobody needs it, and nothing of it is left. */
   get isUnused(): boolean {
     return this.uses === 0 && this.#cells.size === 0
+  }
+
+  get gone(): Store {
+    return this.parent.gone
   }
 
   peek(name: string): Supervisor | undefined {
@@ -209,6 +220,22 @@ export class OwnRealm implements Realm {
   /** What is listed without an instance is listed no more. */
   forgetYielded(name: string): void {
     if (!this.#cells.has(name)) this.store.clear(name)
+  }
+
+  /** See `Realms.adopt`. */
+  adopt(left: ReadonlySet<string>, updated: ReadonlyMap<string, ReadonlySet<string>>): void {
+    const before = this.#cells.size
+    for (const cell of [...this.#cells.values()]) {
+      const spec = this.specs.get(cell.name)
+      const options = updated.get(cell.name)
+      if (!spec || left.has(cell.name)) this.#drop(cell, true).catch(() => undefined)
+      else if (options) {
+        Object.assign(cell.supervisor.spec, specOfCell(spec, this.ofSession))
+        cell.supervisor.retune(options)
+      }
+    }
+    for (const name of left) this.store.clear(name)
+    if (this.#cells.size < before) queueMicrotask(() => this.reroute())
   }
 
   /** For good. */
@@ -296,9 +323,9 @@ export class OwnRealm implements Realm {
     return cell
   }
 
-  #drop(cell: Cell): Promise<void> {
+  #drop(cell: Cell, drains = false): Promise<void> {
     this.#cells.delete(cell.name)
-    const ended = this.room.table.end(cell)
+    const ended = this.room.table.end(cell, drains ? finished(cell.supervisor, this.host.clock) : null)
     this.store.clear(cell.name)
     return ended
   }

@@ -11,9 +11,8 @@ export class Realms {
   readonly #bySession = new Map<object, OwnRealm>()
   /** Nothing is begun for a session that is over. */
   readonly #ended = new WeakSet<object>()
-  readonly #isolated: ReadonlyMap<string, UpstreamSpec>
-  readonly #ofSessions: ReadonlyMap<string, UpstreamSpec>
-  readonly #hasPrincipals: boolean
+  readonly #isolated = new Map<string, UpstreamSpec>()
+  readonly #ofSessions = new Map<string, UpstreamSpec>()
   #stopped = false
 
   constructor(
@@ -21,20 +20,42 @@ export class Realms {
     specs: readonly UpstreamSpec[],
     private readonly room: RealmRoom,
   ) {
-    const named = (of: readonly UpstreamSpec[]) => new Map(of.map(spec => [spec.name, spec]))
-    this.#isolated = named(specs.filter(({ isolation }) => isolation !== 'shared'))
-    this.#ofSessions = named(specs.filter(({ isolation }) => isolation === 'session'))
-    this.#hasPrincipals = this.#isolated.size > this.#ofSessions.size
-    // Not one step more for whoever needs none of this.
-    if (this.#isolated.size === 0) this.of = () => base
+    this.#learn(specs)
+  }
+
+  /**
+   * The configuration is another one. Instances of servers that left or are others now end; calls under way there may
+   * finish. To be followed by a commit of the base.
+   * @param updated options that changed, by server
+   */
+  adopt(
+    specs: readonly UpstreamSpec[],
+    left: ReadonlySet<string>,
+    updated: ReadonlyMap<string, ReadonlySet<string>>,
+  ): void {
+    this.#learn(specs)
+    for (const realm of this.#all()) realm.adopt(left, updated)
+  }
+
+  /** The maps stay the same: the realms look into them. */
+  #learn(specs: readonly UpstreamSpec[]): void {
+    this.#isolated.clear()
+    this.#ofSessions.clear()
+    for (const spec of specs) {
+      if (spec.isolation !== 'shared') this.#isolated.set(spec.name, spec)
+      if (spec.isolation === 'session') this.#ofSessions.set(spec.name, spec)
+    }
   }
 
   of({ principal, session }: Caller): Realm {
+    // Not one step more for whoever needs none of this.
+    if (this.#isolated.size === 0) return this.base
     if (!session || this.#ofSessions.size === 0 || this.#ended.has(session))
       return this.#ofPrincipal(principal)
     const known = this.#bySession.get(session)
     if (known) return known
-    const below = this.#hasPrincipals ? this.#ofPrincipal(principal) : this.base
+    // Also where no server is of one identity now: after a reload one may be.
+    const below = this.#ofPrincipal(principal)
     const realm = new OwnRealm(principal, below, this.#ofSessions, true, this.room)
     this.#bySession.set(session, realm)
     if (this.#stopped) realm.end()

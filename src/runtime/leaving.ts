@@ -1,0 +1,52 @@
+import type { Clock } from './ports.js'
+import type { Supervisor } from './supervisor.js'
+
+/** How long calls under way may still take at a server that left the configuration. */
+const FINISH_MS = 25_000
+const LOOK_MS = 50
+
+/** Resolves when no call is under way there any more, or when that took too long. */
+export async function finished(supervisor: Supervisor, clock: Clock): Promise<void> {
+  const until = clock.now() + FINISH_MS
+  while (supervisor.calls > 0 && supervisor.state !== 'stopped' && clock.now() < until)
+    await new Promise<void>(resolve => clock.after(LOOK_MS, resolve))
+}
+
+/** Those that have no place any more, and of which something still runs. */
+export class Leaving {
+  readonly #supervisors = new Map<Supervisor, Promise<void>>()
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly failed: (upstream: string, reason: string) => void,
+  ) {}
+
+  get size(): number {
+    return this.#supervisors.size
+  }
+
+  /** @returns resolves when nothing of it is left, or nothing more can be done about it */
+  add(supervisor: Supervisor): Promise<void> {
+    const gone = finished(supervisor, this.clock)
+      .then(() => supervisor.stop())
+      .catch((cause: unknown) =>
+        this.failed(supervisor.spec.name, cause instanceof Error ? cause.message : String(cause)),
+      )
+      .then(() => void this.#supervisors.delete(supervisor))
+    this.#supervisors.set(supervisor, gone)
+    return gone
+  }
+
+  /** At once, whatever is under way. Resolves when all are gone. */
+  async stop(): Promise<void> {
+    const ends = [...this.#supervisors.keys()].map(supervisor => supervisor.stop().catch(() => undefined))
+    await Promise.all(ends)
+  }
+
+  kill(): void {
+    for (const supervisor of this.#supervisors.keys()) {
+      supervisor.connection?.close().catch(() => undefined)
+      supervisor.kill()
+    }
+  }
+}
