@@ -30,3 +30,4 @@ export {
 } from './model/index.js'
 export type { Log, LogRecord } from './observe/index.js'
 export type { TestPhase, TestReport } from './runtime/test-report.js'
+export type { ReloadResult } from './wiring/index.js'

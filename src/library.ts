@@ -17,7 +17,7 @@ import type { UpstreamActions } from './runtime/ports.js'
 import type { CredentialSource } from './runtime/realms/index.js'
 import type { TestReport } from './runtime/test-report.js'
 import { json, objectAt } from './wire/index.js'
-import type { Identify } from './wiring/index.js'
+import type { Identify, ReloadResult } from './wiring/index.js'
 
 export interface GatewayOptions {
   /** As in the `mcpServers` object of a config file. */
@@ -127,6 +127,12 @@ export interface Gateway extends AsyncDisposable {
   on(event: 'upstream', listener: (event: UpstreamEvent) => void): () => void
   /** Resolves when the first start of every server has ended, well or not, or after `timeoutMs` (default 30 s). */
   settled(timeoutMs?: number): Promise<void>
+  /**
+   * Takes over another configuration while everything runs: what did not change keeps its process and its session.
+   * @param config default: the file that the gateway was made from is read again
+   * @throws GatewayError INVALID_PARAMS without a config where there is no file
+   */
+  reload(config?: Pick<GatewayOptions, 'mcpServers' | 'holdfast'>): Promise<ReloadResult>
   /** Drains, stops every server, closes every stream. Idempotent. */
   close(): Promise<void>
 }
@@ -136,15 +142,21 @@ export interface Gateway extends AsyncDisposable {
  * @throws GatewayError MISCONFIGURED when the config as a whole cannot be used; a faulty server alone is only reported
  */
 export async function createGateway(options: GatewayOptions): Promise<Gateway> {
-  const env = options.env ?? process.env
-  const reading = options.configFile
-    ? await loadConfig(options.configFile, { env })
-    : readConfigObject(
-        { mcpServers: options.mcpServers ?? {}, ...(options.holdfast ? { holdfast: options.holdfast } : {}) },
-        { env, baseDir: process.cwd() },
-      )
+  const { configFile } = options
+  const reading = configFile ? await readFile(configFile, options)() : readObject(options, options)
   refuseUnusable(reading, options.configFile ?? 'the config')
   return new LibraryGateway(reading, options)
+}
+
+function readFile(path: string, { env = process.env }: GatewayOptions) {
+  return () => loadConfig(path, { env })
+}
+
+function readObject(
+  { mcpServers = {}, holdfast }: Pick<GatewayOptions, 'mcpServers' | 'holdfast'>,
+  { env = process.env }: GatewayOptions,
+): ConfigReading {
+  return readConfigObject({ mcpServers, ...(holdfast ? { holdfast } : {}) }, { env, baseDir: process.cwd() })
 }
 
 function refuseUnusable(reading: ConfigReading, path: string): void {
@@ -160,10 +172,14 @@ class LibraryGateway implements Gateway {
   readonly #app: App
   #started = false
 
-  constructor(reading: ConfigReading, options: GatewayOptions) {
+  constructor(
+    reading: ConfigReading,
+    private readonly options: GatewayOptions,
+  ) {
     this.#app = createApp({
       reading,
       configPath: options.configFile ?? null,
+      load: options.configFile === undefined ? undefined : readFile(options.configFile, options),
       log: options.log ?? (() => undefined),
       identify: options.identify,
       credentials: options.credentials,
@@ -248,6 +264,11 @@ class LibraryGateway implements Gateway {
       refresh: () => act(actions => actions.refresh()),
       approve: names => act(actions => actions.approve(names)),
     }
+  }
+
+  reload(config?: Pick<GatewayOptions, 'mcpServers' | 'holdfast'>) {
+    const load = config && (() => Promise.resolve(readObject(config, this.options)))
+    return holdProcess(this.#start().reload(load))
   }
 
   settled(timeoutMs = 30_000) {

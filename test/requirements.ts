@@ -3,6 +3,7 @@ import { CATALOG_DISK } from './requirements/catalog-disk.js'
 import { CONFIGURATION } from './requirements/configuration.js'
 import { ISOLATION } from './requirements/isolation.js'
 import { LISTS as KEPT_LISTS } from './requirements/lists.js'
+import { RELOAD_ROWS } from './requirements/reload.js'
 import { SUPERVISION } from './requirements/supervision.js'
 import { UPSTREAM } from './requirements/upstream.js'
 import { WIDE } from './requirements/wide.js'
@@ -893,5 +894,6 @@ export const REQUIREMENTS: readonly Requirement[] = [
   ...CATALOG,
   ...UPSTREAM,
   ...ISOLATION,
+  ...RELOAD_ROWS,
   ...CONFIGURATION,
 ]

@@ -11,6 +11,7 @@ import { enable } from './enable.js'
 import { CommandFailure, EXIT } from './exit.js'
 import { type LogsOptions, logs } from './logs.js'
 import { refresh } from './refresh.js'
+import { type ReloadOptions, reload } from './reload.js'
 import { remove } from './remove.js'
 import { restart } from './restart.js'
 import type { SwitchOptions } from './save-switch.js'
@@ -85,6 +86,7 @@ function addServe(program: Command, done: (exitCode: number) => void): void {
       new Option('-p, --port <number>', 'port to listen on; 0 picks a free one').argParser(parsePort),
     )
     .option('--strict', 'do not start while any server has a faulty entry')
+    .option('--no-watch', 'do not take over changes of the config file while it runs')
     .option('--json', 'first line on stdout: {"event":"ready","url":...}; log lines as JSON on stderr')
     .action(async (options: ServeOptions) => done(await serve(options)))
 }
@@ -93,6 +95,7 @@ function addStdio(program: Command, done: (exitCode: number) => void): void {
   command(program, 'stdio', 'run the gateway as a stdio MCP server')
     .option('-u, --url <url>', 'bridge stdin and stdout to a gateway that is running at this /mcp URL')
     .option('--strict', 'do not start while any server has a faulty entry')
+    .option('--no-watch', 'do not take over changes of the config file while it runs')
     .action(async (options: StdioOptions) => done(await stdio(options)))
 }
 
@@ -159,6 +162,11 @@ function addActions(program: Command, done: (exitCode: number) => void): void {
       .option('--json', 'how it stands then, machine-readable')
       .action(async (server: string, options: ActOptions) => done(await run(server, options)))
   }
+  command(program, 'reload', 'make a running gateway read its config file again')
+    .option(...URL_OPTION)
+    .option('--dry-run', 'show what would change, and change nothing')
+    .option('--json', 'machine-readable')
+    .action(async (options: ReloadOptions) => done(await reload(options)))
   const switches = [
     ['enable', enable, 'take a disabled server back in and start it'],
     ['disable', disable, 'end a server and refuse calls to it, until the gateway ends'],

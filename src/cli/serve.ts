@@ -2,12 +2,13 @@ import { type App, createApp } from '../app.js'
 import { isGatewayError } from '../model/index.js'
 import { explain, openConfig } from './config-file.js'
 import { CommandFailure, EXIT } from './exit.js'
+import { keepUp, reader, type WatchOptions } from './keep-up.js'
 import { LiveTable } from './live-table.js'
 import { endProcess, surviveFaults, watchStopSignals } from './stop-signals.js'
 import { openLog, print, say, type TalkOptions } from './talk.js'
 import { painter } from './terminal.js'
 
-export interface ServeOptions extends TalkOptions {
+export interface ServeOptions extends TalkOptions, WatchOptions {
   readonly config?: string
   /** A single faulty entry keeps the gateway from starting. */
   readonly strict?: boolean
@@ -24,18 +25,22 @@ export async function serve(options: ServeOptions): Promise<number> {
   const app = createApp({
     reading,
     configPath: path,
+    load: reader(path),
     log: record => (table?.holdsBack(record) ? undefined : log(record)),
   })
   surviveFaults()
   const stop = watchStopSignals(() => app.kill())
+  let unwatch = () => {}
   try {
     const url = await listen(app, options)
+    unwatch = keepUp(app, path, options)
     if (options.json) print(JSON.stringify({ event: 'ready', url, pid: process.pid }))
     else greet(app, url, table, options)
     const signal = await stop.first
     if (!options.quiet) say(`${signal}: draining, then stopping every server`)
     return EXIT.ok
   } finally {
+    unwatch()
     table?.end()
     stop.begun()
     await app.close()

@@ -2,10 +2,11 @@ import { createApp } from '../app.js'
 import { bridge } from './bridge.js'
 import { explain, openConfig } from './config-file.js'
 import { CommandFailure, EXIT } from './exit.js'
+import { keepUp, reader, type WatchOptions } from './keep-up.js'
 import { endProcess, surviveFaults, watchStopSignals } from './stop-signals.js'
 import { openLog, say, type TalkOptions } from './talk.js'
 
-export interface StdioOptions extends TalkOptions {
+export interface StdioOptions extends TalkOptions, WatchOptions {
   readonly config?: string
   /** A single faulty entry keeps the gateway from starting. */
   readonly strict?: boolean
@@ -29,14 +30,16 @@ export async function stdio(options: StdioOptions): Promise<number> {
 async function serveStdio(options: StdioOptions): Promise<number> {
   const { path, reading } = await openConfig(options.config, options.strict)
   if (reading.faults.length > 0) say(explain(reading, path))
-  const app = createApp({ reading, configPath: path, log: openLog(options) })
+  const app = createApp({ reading, configPath: path, load: reader(path), log: openLog(options) })
   surviveFaults()
   const stop = watchStopSignals(() => app.kill())
+  const unwatch = keepUp(app, path, options)
   try {
     app.boot()
     await Promise.race([app.serveStdio(process.stdin, process.stdout), stop.first])
     stop.begun()
   } finally {
+    unwatch()
     await app.close()
   }
   return EXIT.ok

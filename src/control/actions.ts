@@ -49,13 +49,13 @@ export function serveAction(
   return true
 }
 
-/** A configuration that cannot be taken over is a conflict, not a fault of the gateway. */
+/** Why a configuration is not taken over is part of the result. */
 function serveReload(source: ActionSource, req: IncomingMessage, res: ServerResponse, path: string): boolean {
   if (!takesVerb(req.method, res, path, ['POST']) || !mayAct(source, req, res)) return true
   const wish = searchOf(req).get('dryRun')
   const reload = async () => {
     const result = await source.reload?.(wish !== null && wish !== '0' && wish !== 'false')
-    if (result) sendJson(res, result.ok ? 200 : 409, result)
+    if (result) sendJson(res, 200, result)
     else sendJson(res, 409, { error: 'This gateway has no config file to read again.' })
   }
   reload().catch(thrown => refuse(res, thrown))

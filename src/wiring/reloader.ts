@@ -64,7 +64,7 @@ export class Reloader {
   ) {
     this.#loadedAt = clock.wallTime()
     this.#settings = reading.settings
-    this.#warnings = reading.faults.map(said)
+    this.#warnings = reading.faults.map(brief)
   }
 
   get status(): ConfigStatus {
@@ -126,7 +126,7 @@ export class Reloader {
     if (!preview.ok) return this.#refused(preview)
     const plan = this.runtime.planReload(reading.upstreams)
     const isSame = isEmptyPlan(plan) && sameValue(this.#settings, reading.settings)
-    this.#warnings = [...preview.warnings]
+    this.#warnings = [...reading.faults.map(brief), ...needsRestart(this.#settings, reading.settings)]
     if (isSame) {
       this.#lastError = null
       return { ...preview, generation: this.#generation }
@@ -202,6 +202,10 @@ function isFaulty(entry: Entry | undefined): boolean {
 function said({ key, line, message, fix }: Fault): string {
   const where = [key, ...(line === undefined ? [] : [`line ${line}`])].filter(part => part !== '').join(', ')
   return `${where === '' ? '' : `${where}: `}${message} (${fix})`
+}
+
+function brief({ key, message }: Fault): string {
+  return `${key}: ${message}`
 }
 
 function needsRestart(now: GatewaySettings, wanted: GatewaySettings): readonly string[] {

@@ -1,0 +1,205 @@
+import { writeFileSync } from 'node:fs'
+import { describe, expect, test } from 'vitest'
+import { createGateway, type Gateway } from '../../src/index.js'
+import { withFakes } from '../kit/fake-mcp.js'
+import { runCommand, withGateway } from '../kit/gateway.js'
+import { isAlive } from '../kit/processes.js'
+import { until } from '../kit/until.js'
+import { verifies } from '../kit/verifies.js'
+import { CRASHING, options } from './shared.js'
+
+const STDIO = { transport: 'stdio', script: { builtins: ['echo', 'sleep'] } } as const
+
+type Servers = Readonly<Record<string, unknown>>
+
+async function withLibrary(mcpServers: Servers, use: (gateway: Gateway) => Promise<void>): Promise<void> {
+  const gateway = await createGateway({ mcpServers })
+  try {
+    await gateway.settled()
+    await use(gateway)
+  } finally {
+    await gateway.close()
+  }
+}
+
+const pidOf = (gateway: Gateway, name: string) => gateway.upstream(name).status().pid
+const changed = (entry: { readonly env?: unknown }) => ({
+  ...entry,
+  env: { ...(entry.env as Record<string, string> | undefined), CHANGED: '1' },
+})
+
+describe('a reload', () => {
+  verifies(['M151', 'M156'], 'touches only what changed, and what left is really gone', async () => {
+    await withFakes([STDIO, STDIO, STDIO, STDIO], async (a, b, c, d) => {
+      await withLibrary({ a: a.entry, b: b.entry, c: c.entry }, async gateway => {
+        const [pidA, pidB, pidC] = ['a', 'b', 'c'].map(name => pidOf(gateway, name) ?? 0)
+        const result = await gateway.reload({
+          mcpServers: { a: a.entry, c: changed(c.entry), d: d.entry },
+        })
+        expect(result).toMatchObject({
+          ok: true,
+          generation: 2,
+          added: ['d'],
+          removed: ['b'],
+          updated: ['c'],
+          unchanged: ['a'],
+          errors: [],
+        })
+        expect(pidOf(gateway, 'a')).toBe(pidA)
+        expect(pidOf(gateway, 'c')).not.toBe(pidC)
+        expect(gateway.status().upstreams.map(({ name }) => name)).toEqual(['a', 'c', 'd'])
+        await until('both are gone', () => !isAlive(pidB ?? 0) && !isAlive(pidC ?? 0))
+        await expect(gateway.callTool('b__echo', { text: 'x' })).rejects.toMatchObject({
+          code: 'UPSTREAM_REMOVED',
+          message: expect.stringContaining('removed from the configuration'),
+        })
+        expect(await gateway.callTool('c__echo', { text: 'x' })).toBeTruthy()
+        await gateway.settled()
+        expect(await gateway.callTool('d__echo', { text: 'x' })).toBeTruthy()
+      })
+    })
+  })
+
+  verifies(
+    ['M152', 'M163', 'M165'],
+    'with any faulty entry changes nothing, and a later good one is taken',
+    async () => {
+      await withFakes([STDIO], async a => {
+        await withLibrary({ a: a.entry }, async gateway => {
+          const pid = pidOf(gateway, 'a')
+          const bad = await gateway.reload({
+            mcpServers: {
+              b: { command: 'x', env: { KEY: '${NOT_SET_ANYWHERE}' } },
+              c: { command: 'x', url: 'http://127.0.0.1:1/' },
+            },
+          })
+          expect(bad).toMatchObject({ ok: false, generation: 1, added: [], removed: [], unchanged: ['a'] })
+          expect(bad.errors.join('\n')).toMatch(
+            /mcpServers\.b\.env\.KEY.*NOT_SET_ANYWHERE[\s\S]*mcpServers\.c/,
+          )
+          expect(gateway.status().gateway.config.lastError?.message).toContain('NOT_SET_ANYWHERE')
+          expect(pidOf(gateway, 'a')).toBe(pid)
+          expect(
+            await gateway.reload({ mcpServers: { a: options(a.entry, { prefix: 'z' }) } }),
+          ).toMatchObject({
+            ok: true,
+            generation: 2,
+            updated: ['a'],
+          })
+          expect(gateway.status().gateway.config.lastError).toBeNull()
+          expect(pidOf(gateway, 'a')).toBe(pid)
+          expect(await gateway.callTool('z__echo', { text: 'x' })).toBeTruthy()
+        })
+      })
+    },
+  )
+
+  verifies(['M157'], 'keeps the old version where the new one does not start', async () => {
+    await withFakes([STDIO], async a => {
+      await withLibrary({ a: a.entry }, async gateway => {
+        const pid = pidOf(gateway, 'a')
+        const result = await gateway.reload({ mcpServers: { a: CRASHING } })
+        expect(result).toMatchObject({ ok: false, errors: [expect.stringMatching(/^a: its new version/)] })
+        expect(pidOf(gateway, 'a')).toBe(pid)
+        expect(await gateway.callTool('a__echo', { text: 'x' })).toBeTruthy()
+      })
+    })
+  })
+
+  verifies(
+    ['M156', 'M158'],
+    'lets a call under way finish on the old one, and does not wait for it',
+    async () => {
+      await withFakes([STDIO], async a => {
+        await withLibrary({ a: a.entry }, async gateway => {
+          const pid = pidOf(gateway, 'a') ?? 0
+          const slow = gateway.callTool('a__sleep', { ms: 1_500 })
+          await gateway.reload({ mcpServers: { a: changed(a.entry) } })
+          expect(isAlive(pid)).toBe(true)
+          expect(await slow).toBeTruthy()
+          await until('it is gone', () => !isAlive(pid))
+        })
+      })
+    },
+  )
+
+  verifies(
+    ['M155', 'M159'],
+    'never makes a server that stays unknown, and of many the last one wins',
+    async () => {
+      await withFakes([STDIO, STDIO], async (a, b) => {
+        await withLibrary({ a: a.entry, b: b.entry }, async gateway => {
+          const pid = pidOf(gateway, 'a')
+          const reloads = Array.from({ length: 100 }, (_, round) =>
+            gateway.reload({
+              mcpServers: { a: a.entry, b: options(b.entry, { requestTimeout: `${round + 10}s` }) },
+            }),
+          )
+          const calls = Array.from({ length: 1_000 }, (_, at) =>
+            gateway
+              .callTool(`${at % 2 ? 'a' : 'b'}__echo`, { text: String(at) })
+              .catch((error: Error) => error),
+          )
+          const results = await Promise.all(reloads)
+          const failures = (await Promise.all(calls)).filter(outcome => outcome instanceof Error)
+          expect(failures.filter(error => /unknown tool/i.test(error.message))).toEqual([])
+          expect(new Set(results.map(({ generation }) => generation)).size).toBeLessThan(10)
+          expect(pidOf(gateway, 'a')).toBe(pid)
+          expect(
+            (
+              await gateway.reload({
+                mcpServers: { b: options(b.entry, { requestTimeout: '109s' }), a: a.entry },
+              })
+            ).ok,
+          ).toBe(true)
+        })
+      })
+    },
+  )
+
+  verifies(['M161'], 'of the same values changes nothing', async () => {
+    await withFakes([STDIO], async a => {
+      await withLibrary({ a: a.entry }, async gateway => {
+        expect(await gateway.reload({ mcpServers: { a: options(a.entry, { prefix: 'a' }) } })).toMatchObject({
+          ok: true,
+          generation: 1,
+          unchanged: ['a'],
+        })
+      })
+    })
+  })
+})
+
+describe('a config file that changes', () => {
+  verifies(['M162', 'F61'], 'is taken over once it is good again', async () => {
+    await withFakes([STDIO, STDIO], async (a, b) => {
+      await withGateway({ mcpServers: { a: a.entry } }, async gateway => {
+        const { pid } = await gateway.waitForState('a', 'ready')
+        writeFileSync(gateway.configFile, '{"mcpServers":{"a":')
+        await gateway.waitFor(({ gateway: { config } }) => config.lastError != null)
+        expect(await gateway.upstream('a')).toMatchObject({ state: 'ready', pid })
+        writeFileSync(gateway.configFile, JSON.stringify({ mcpServers: { a: a.entry, b: b.entry } }))
+        await gateway.waitFor(({ upstreams }) => upstreams.some(({ name }) => name === 'b'))
+        expect(await gateway.upstream('a')).toMatchObject({ pid })
+      })
+    })
+  })
+
+  test('is read again by "holdfast reload", which can say before what would change', async () => {
+    await withFakes([STDIO], async a => {
+      await withGateway(
+        { mcpServers: { a: a.entry } },
+        async gateway => {
+          writeFileSync(gateway.configFile, JSON.stringify({ mcpServers: {} }))
+          const run = (...args: string[]) =>
+            runCommand(['reload', '--url', gateway.origin, '--json', ...args])
+          expect(JSON.parse((await run('--dry-run')).stdout)).toMatchObject({ removed: ['a'], generation: 1 })
+          expect((await gateway.status()).upstreams).toHaveLength(1)
+          expect(JSON.parse((await run()).stdout)).toMatchObject({ removed: ['a'], generation: 2 })
+          expect((await gateway.status()).upstreams).toHaveLength(0)
+        },
+        { args: ['--no-watch'] },
+      )
+    })
+  })
+})

@@ -1,0 +1,61 @@
+import type { Requirement } from '../requirements.js'
+
+const RELOAD = 'promise P9: a reload touches only what changed'
+
+/** Another configuration while the gateway runs. */
+export const RELOAD_ROWS: readonly Requirement[] = [
+  {
+    id: 'M151',
+    source: RELOAD,
+    behaviour:
+      'A valid change adds, removes and changes servers, says which, and leaves the others their process and session.',
+  },
+  {
+    id: 'M152',
+    source: RELOAD,
+    behaviour: 'One faulty entry: nothing changes, every fault is told, status says so.',
+  },
+  {
+    id: 'M155',
+    source: RELOAD,
+    behaviour: '1,000 calls across 100 reloads: no unknown tool of a server that is in both.',
+  },
+  {
+    id: 'M156',
+    source: RELOAD,
+    behaviour:
+      'Calls under way finish on the old instance, which is then really gone; what was removed says that it was.',
+  },
+  {
+    id: 'M157',
+    source: RELOAD,
+    behaviour: 'A changed server that does not start does not replace the one that serves.',
+  },
+  { id: 'M158', source: RELOAD, behaviour: 'What takes long on the old instance does not delay the reload.' },
+  {
+    id: 'M159',
+    source: RELOAD,
+    behaviour: 'Reloads are applied one at a time; of those that come meanwhile, the last one wins.',
+  },
+  {
+    id: 'M161',
+    source: RELOAD,
+    behaviour: 'Effective values decide: writing out a default changes nothing.',
+  },
+  {
+    id: 'M162',
+    source: RELOAD,
+    behaviour: 'A half-written file leaves the old configuration, and a good one after it is taken over.',
+  },
+  {
+    id: 'M163',
+    source: RELOAD,
+    behaviour: 'A missing variable is told with server, key and name; nothing of the rest is applied.',
+  },
+  { id: 'M165', source: RELOAD, behaviour: 'After a failed reload a second one with a good config works.' },
+  {
+    id: 'F61',
+    source: RELOAD,
+    behaviour: 'The config file is half written: the old one stays until it is good.',
+  },
+]
