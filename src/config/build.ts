@@ -51,6 +51,8 @@ export function buildSpec(
     supervision: supervisionFrom(options, holdfast, transport),
     cacheTtlMs: parseDuration(options.cacheTtl ?? holdfast.defaults?.cacheTtl) ?? DEFAULT_CACHE_TTL_MS,
     unavailable: options.unavailable ?? holdfast.defaults?.unavailable ?? 'keep',
+    exclusive: options.exclusive ?? holdfast.defaults?.exclusive ?? false,
+    onUpdateFailure: options.onUpdateFailure ?? holdfast.defaults?.onUpdateFailure ?? 'keep',
     pin: options.pin ?? holdfast.defaults?.pin ?? 'warn',
     tools: options.tools ?? {},
     resources: options.resources ?? {},

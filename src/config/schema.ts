@@ -101,6 +101,21 @@ const supervision = {
     ),
 }
 
+const succession = {
+  exclusive: z
+    .boolean()
+    .optional()
+    .describe(
+      'Never two of it at once: in a reload the old one ends before a changed one starts. Default false.',
+    ),
+  onUpdateFailure: z
+    .enum(['keep', 'replace'])
+    .optional()
+    .describe(
+      'When a changed one does not start in a reload: keep the old one, or replace it. Default keep.',
+    ),
+}
+
 export const serverOptions = z.strictObject({
   prefix: prefixSchema.optional(),
   enabled: z.boolean().optional().describe('false = not started and not listed. Default true.'),
@@ -116,6 +131,7 @@ export const serverOptions = z.strictObject({
   isolation,
   ...timeouts,
   ...supervision,
+  ...succession,
   serial: z.boolean().optional().describe('true = one request at a time, as maxInFlight: 1. Default false.'),
   trusted: z
     .boolean()
@@ -180,7 +196,7 @@ export const holdfastSchema = z.strictObject({
     .describe('Further values of the Origin header that are accepted.'),
   shutdownTimeout: duration.optional().describe('Most time that a stop may take. Default 30s.'),
   defaults: z
-    .strictObject({ ...timeouts, ...supervision, cacheTtl, unavailable, pin, lazy, isolation })
+    .strictObject({ ...timeouts, ...supervision, ...succession, cacheTtl, unavailable, pin, lazy, isolation })
     .optional()
     .describe('Used for every server that does not say otherwise.'),
 })
@@ -190,6 +206,6 @@ export type ServerOptions = z.infer<typeof serverOptions>
 export type HoldfastOptions = z.infer<typeof holdfastSchema>
 
 /** Options that the design names and that this version does not have: accepting one would be a lie. */
-export const NOT_YET: ReadonlySet<string> = new Set(['exclusive', 'profiles', 'rename', 'describe'])
+export const NOT_YET: ReadonlySet<string> = new Set(['profiles', 'rename', 'describe'])
 
 export const SERVER_KEYS: readonly string[] = Object.keys(serverSchema.shape)

@@ -272,11 +272,9 @@ export class Reload {
       const now = this.room.supervisors.get(name)
       if (now === old) continue
       const gone = this.leaving.add(old)
-      if (now?.spec.exclusive) void gone.then(() => boot(now))
+      if (now?.spec.exclusive) now.after(gone)
     }
-    for (const [name, { supervisor, isStarted }] of successors) {
-      if (!isStarted && !(supervisor.spec.exclusive && before.has(name))) boot(supervisor)
-    }
+    for (const { supervisor, isStarted } of successors.values()) if (!isStarted) boot(supervisor)
     if (followed) this.room.reroute()
   }
 }

@@ -211,7 +211,10 @@ export class Supervisor implements UpstreamActions {
     this.#leases.destroy(stopping(this.spec.name))
   }
 
-  // ---- a reload -------------------------------------------------------------------------------------------
+  /** It starts when that is over; whoever needs it waits. */
+  after(gone: Promise<void>): void {
+    this.#closed = gone
+  }
 
   /** Options in its spec are others now; what it is has not changed. */
   retune(options: ReadonlySet<string>): void {
@@ -342,8 +345,6 @@ export class Supervisor implements UpstreamActions {
     if (ours) suspicion.pardon(now)
   }
 
-  // ---- health ---------------------------------------------------------------------------------------------
-
   /** A hung program, or a stream that may be dead, is ended and started anew; other remotes are left to their breaker. */
   #unwell(error: GatewayError): void {
     const transport = this.#connection?.transport
@@ -359,8 +360,6 @@ export class Supervisor implements UpstreamActions {
     void this.catalog.refresh()
     this.#turn()
   }
-
-  // ---- what everybody may know ----------------------------------------------------------------------------
 
   #remember(error: GatewayError): void {
     this.#lastError = { kind: error.kind, message: reasonOf(error), at: this.#host.clock.wallTime() }

@@ -176,6 +176,53 @@ describe('a reload', () => {
     })
   })
 
+  const inBothPlaces = [
+    (entry: Servers, wish: Servers) => ({ mcpServers: { a: { ...entry, holdfast: wish } } }),
+    (entry: Servers, defaults: Servers) => ({ mcpServers: { a: entry }, holdfast: { defaults } }),
+  ]
+
+  test('ends an exclusive server before its new version starts', async () => {
+    for (const configOf of inBothPlaces) {
+      await withFakes([STDIO], async a => {
+        const wish = { exclusive: true }
+        const gateway = await createGateway(configOf({ ...a.entry }, wish))
+        try {
+          await gateway.settled()
+          const pid = pidOf(gateway, 'a') ?? 0
+          const slow = gateway.callTool('a__sleep', { ms: 300 })
+          await gateway.reload(configOf({ ...a.entry, ...changed(a.entry) }, wish))
+          expect(isAlive(pid)).toBe(true)
+          const next = gateway.callTool('a__echo', { text: 'x' })
+          expect(pidOf(gateway, 'a')).toBeNull()
+          expect(await slow).toBeTruthy()
+          expect(await next).toBeTruthy()
+          expect(pidOf(gateway, 'a')).not.toBe(pid)
+          expect(isAlive(pid)).toBe(false)
+        } finally {
+          await gateway.close()
+        }
+      })
+    }
+  })
+
+  test('replaces the old version where that is wanted', async () => {
+    for (const configOf of inBothPlaces) {
+      await withFakes([STDIO], async a => {
+        const gateway = await createGateway(configOf({ ...a.entry }, { onUpdateFailure: 'replace' }))
+        try {
+          await gateway.settled()
+          const result = await gateway.reload(configOf(CRASHING, { onUpdateFailure: 'replace' }))
+          expect(result).toMatchObject({ ok: true, updated: ['a'] })
+          await expect(gateway.callTool('a__echo', { text: 'x' })).rejects.toMatchObject({
+            code: 'UPSTREAM_UNAVAILABLE',
+          })
+        } finally {
+          await gateway.close()
+        }
+      })
+    }
+  })
+
   verifies(['M161'], 'of the same values changes nothing', async () => {
     await withFakes([STDIO], async a => {
       await withLibrary({ a: a.entry }, async gateway => {

@@ -18,4 +18,11 @@ export const PROOFS: readonly Proof[] = [
  * Options whose proof is a test elsewhere: `FILE: TITLE`, as it stands there. For what only the whole command can
  * show; an option with a proof above needs no entry.
  */
-export const CITED: Readonly<Record<string, string>> = {}
+const RELOAD = 'test/acceptance/reload.test.ts'
+
+export const CITED: Readonly<Record<string, string>> = {
+  'server.holdfast.exclusive': `${RELOAD}: ends an exclusive server before its new version starts`,
+  'gateway.defaults.exclusive': `${RELOAD}: ends an exclusive server before its new version starts`,
+  'server.holdfast.onUpdateFailure': `${RELOAD}: replaces the old version where that is wanted`,
+  'gateway.defaults.onUpdateFailure': `${RELOAD}: replaces the old version where that is wanted`,
+}
