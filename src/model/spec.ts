@@ -17,6 +17,8 @@ export interface UpstreamSpec {
   readonly supervision: Supervision
   /** Milliseconds for which its lists are served without asking again; 0 = each list asks. */
   readonly cacheTtlMs: number
+  /** Tools whose results are kept, by glob pattern, with the milliseconds; the first that fits counts. */
+  readonly cacheResults: readonly ResultRule[]
   readonly unavailable: 'keep' | 'hide'
   /** What happens when a definition is not as it was: nothing, it is told, or it is held until approved. */
   readonly pin: PinMode
@@ -41,6 +43,11 @@ export interface HttpSpec {
   readonly kind: 'http' | 'sse' | 'auto'
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
+}
+
+export interface ResultRule {
+  readonly pattern: string
+  readonly ttlMs: number
 }
 
 export interface Timeouts {

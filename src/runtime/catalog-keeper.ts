@@ -15,7 +15,7 @@ import { CatalogMemory } from './catalog-memory.js'
 import { reasonOf } from './failures.js'
 import type { FetchedList } from './fetch-lists.js'
 import { ListKeeper } from './list-keeper.js'
-import { allowedOf } from './offering.js'
+import { allowedOf, resultTtlOf } from './offering.js'
 import { PinWatch } from './pin-watch.js'
 import type { Connection, Host, Timer } from './ports.js'
 import { ReadCache } from './read-cache.js'
@@ -60,7 +60,7 @@ export class CatalogKeeper {
     private readonly events: CatalogEvents,
     shared = true,
   ) {
-    this.reads = new ReadCache(host.clock, spec.cacheTtlMs, events.readBytes)
+    this.reads = new ReadCache(host.clock, spec.cacheTtlMs, events.readBytes, tool => resultTtlOf(spec, tool))
     const { clock } = host
     this.#pins = new PinWatch(spec, shared ? host : { clock }, message => events.warning(message))
     this.#memory = shared ? new CatalogMemory(spec, host) : null
@@ -144,7 +144,8 @@ export class CatalogKeeper {
   }
 
   notified(method: string): void {
-    if (method.startsWith('notifications/resources/')) this.reads.clear()
+    if (method.startsWith('notifications/resources/') || method.startsWith('notifications/tools/'))
+      this.reads.clear()
     for (const kind of KINDS_OF_NOTIFICATION[method] ?? []) this.#lists[kind].changed()
   }
 
