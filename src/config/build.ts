@@ -1,5 +1,5 @@
 import { basename } from 'node:path'
-import type { HttpSpec, StdioSpec, Supervision, Timeouts, UpstreamSpec } from '../model/index.js'
+import type { HttpSpec, ResultRule, StdioSpec, Supervision, Timeouts, UpstreamSpec } from '../model/index.js'
 import { parseDuration } from './durations.js'
 import type { ReadingContext } from './read.js'
 import type { HoldfastOptions, ServerEntry, ServerOptions } from './schema.js'
@@ -50,6 +50,7 @@ export function buildSpec(
     timeouts: timeoutsFrom(options, holdfast, transport),
     supervision: supervisionFrom(options, holdfast, transport),
     cacheTtlMs: parseDuration(options.cacheTtl ?? holdfast.defaults?.cacheTtl) ?? DEFAULT_CACHE_TTL_MS,
+    cacheResults: resultRules(options),
     unavailable: options.unavailable ?? holdfast.defaults?.unavailable ?? 'keep',
     exclusive: options.exclusive ?? holdfast.defaults?.exclusive ?? false,
     onUpdateFailure: options.onUpdateFailure ?? holdfast.defaults?.onUpdateFailure ?? 'keep',
@@ -58,6 +59,10 @@ export function buildSpec(
     resources: options.resources ?? {},
     prompts: options.prompts ?? {},
   }
+}
+
+function resultRules({ cacheResults = {} }: ServerOptions): ResultRule[] {
+  return Object.entries(cacheResults).map(([pattern, ttl]) => ({ pattern, ttlMs: parseDuration(ttl) ?? 0 }))
 }
 
 /** True = stdio, false = remote, null = cannot be told. */

@@ -308,6 +308,7 @@ const SERVER_OPTIONS: Record<
   idleStop: ['1m', spec => spec.supervision.idleStopMs, 60_000],
   wake: [true, spec => [spec.supervision.wake, spec.lazy, spec.supervision.idleStopMs], [true, true, 60_000]],
   cacheTtl: ['60s', spec => spec.cacheTtlMs, 60_000],
+  cacheResults: [{ 'get_*': '5s' }, spec => spec.cacheResults, [{ pattern: 'get_*', ttlMs: 5_000 }]],
   unavailable: ['hide', spec => spec.unavailable, 'hide'],
   exclusive: [true, spec => spec.exclusive, true],
   onUpdateFailure: ['replace', spec => spec.onUpdateFailure, 'replace'],

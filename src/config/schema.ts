@@ -140,6 +140,12 @@ export const serverOptions = z.strictObject({
   idempotent: patterns
     .optional()
     .describe('Glob patterns of tools that may run twice: a lost call is repeated once.'),
+  cacheResults: z
+    .record(z.string().min(1), duration)
+    .optional()
+    .describe(
+      'Tools whose results are kept, by glob pattern, and for how long: the same call of the same identity is answered from memory. Default none.',
+    ),
   wake: z
     .boolean()
     .optional()

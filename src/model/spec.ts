@@ -17,6 +17,8 @@ export interface UpstreamSpec {
   readonly supervision: Supervision
   /** Milliseconds for which its lists are served without asking again; 0 = each list asks. */
   readonly cacheTtlMs: number
+  /** Tools whose results are kept, by glob pattern, with the milliseconds; the first that fits counts. */
+  readonly cacheResults: readonly ResultRule[]
   readonly unavailable: 'keep' | 'hide'
   /** Never two of it at once: the old one ends before a changed one begins. */
   readonly exclusive?: boolean
@@ -45,6 +47,11 @@ export interface HttpSpec {
   readonly kind: 'http' | 'sse' | 'auto'
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
+}
+
+export interface ResultRule {
+  readonly pattern: string
+  readonly ttlMs: number
 }
 
 export interface Timeouts {

@@ -15,7 +15,7 @@ import { CatalogMemory } from './catalog-memory.js'
 import { reasonOf } from './failures.js'
 import type { FetchedList } from './fetch-lists.js'
 import { ListKeeper } from './list-keeper.js'
-import { allowedOf } from './offering.js'
+import { allowedOf, resultTtlOf } from './offering.js'
 import { PinWatch } from './pin-watch.js'
 import type { Connection, Host, Timer } from './ports.js'
 import { ReadCache } from './read-cache.js'
@@ -63,7 +63,7 @@ export class CatalogKeeper {
     private readonly events: CatalogEvents,
     private readonly shared = true,
   ) {
-    this.reads = new ReadCache(host.clock, spec.cacheTtlMs, events.readBytes)
+    this.reads = new ReadCache(host.clock, spec.cacheTtlMs, events.readBytes, tool => resultTtlOf(spec, tool))
     this.#pins = this.#newPins()
     this.#memory = shared ? new CatalogMemory(spec, host) : null
     const keeperOf = (kind: Kind) =>
@@ -91,6 +91,7 @@ export class CatalogKeeper {
   /** Options of its server are others now. What they forbid is gone at once; what they allow again has to be fetched. */
   retune(options: ReadonlySet<string>): void {
     this.reads.limitTtl(this.spec.cacheTtlMs)
+    if (options.has('cacheResults')) this.reads.clear()
     if (options.has('pin')) this.#pins = this.#newPins()
     if (!SHAPING.some(option => options.has(option))) return
     for (const kind of KINDS) {
@@ -170,7 +171,8 @@ export class CatalogKeeper {
   }
 
   notified(method: string): void {
-    if (method.startsWith('notifications/resources/')) this.reads.clear()
+    if (method.startsWith('notifications/resources/') || method.startsWith('notifications/tools/'))
+      this.reads.clear()
     for (const kind of KINDS_OF_NOTIFICATION[method] ?? []) this.#lists[kind].changed()
   }
 

@@ -20,6 +20,11 @@ export function allowedOf(spec: UpstreamSpec, kind: Kind, items: readonly Compon
   return items.filter(item => allows(filterOf(spec, kind), item.key))
 }
 
+/** Milliseconds for which results of that tool are kept; 0 = not at all. */
+export function resultTtlOf({ cacheResults }: UpstreamSpec, tool: string): number {
+  return cacheResults.find(({ pattern }) => allows({ allow: [pattern] }, tool))?.ttlMs ?? 0
+}
+
 function filterOf(spec: UpstreamSpec, kind: Kind): ComponentFilter {
   if (kind === 'tools') return spec.tools
   return kind === 'prompts' ? spec.prompts : spec.resources

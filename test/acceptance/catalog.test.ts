@@ -141,6 +141,37 @@ describe('one call is one request', () => {
   })
 })
 
+describe('results of tools that the configuration names', () => {
+  for (const eras of ['legacy', 'modern'] as const) {
+    verifies(['D59'], `of a ${eras} server are kept by what was asked, errors never`, async () => {
+      await withServer(
+        'http',
+        { eras },
+        async ({ fake, client }) => {
+          const runs = () => fake.records.runs('echo')
+          for (const args of [
+            { a: 1, b: [2] },
+            { b: [2], a: 1 },
+            { a: 1, b: [2] },
+          ]) {
+            expect((await callTool(client, 'a__echo', args)).structuredContent).toEqual({ a: 1, b: [2] })
+          }
+          expect(runs()).toBe(1)
+          for (const args of [{ a: '1', b: [2] }, { a: 1, b: ['2'] }, { a: true, b: [2] }, {}]) {
+            expect((await callTool(client, 'a__echo', args)).structuredContent).toEqual(args)
+          }
+          expect(runs()).toBe(5)
+          for (let i = 0; i < 2; i += 1) expect((await callTool(client, 'a__fail')).isError).toBe(true)
+          expect(fake.records.runs('fail')).toBe(2)
+          for (let i = 0; i < 2; i += 1) await callTool(client, 'a__count')
+          expect(fake.records.runs('count')).toBe(2)
+        },
+        { cacheResults: { echo: '60s', fail: '60s' } },
+      )
+    })
+  }
+})
+
 describe('a server that goes and comes', () => {
   verifies(
     ['D52', 'A4'],

@@ -31,7 +31,7 @@ async function withStubborn(
 }
 
 const CALL = ['call', 'a__sleep', 'ms=120000']
-const called = (fake: Fake) => fake.records.waitFor(records => records.runs('sleep') === 1)
+const called = (fake: Fake) => fake.records.waitFor(records => records.runs('sleep') === 1, 20_000)
 
 describe('a command with servers of its own', () => {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -59,7 +59,7 @@ describe('a command with servers of its own', () => {
   verifies(['STOP-COMMAND'], 'kills it at once at a second Ctrl-C', () =>
     withStubborn(CALL, called, async ({ fake, mark, result, ...run }) => {
       run.signal('SIGINT')
-      await fake.records.waitFor(records => records.all.some(({ kind }) => kind === 'stdin-end'))
+      await fake.records.waitFor(records => records.all.some(({ kind }) => kind === 'stdin-end'), 20_000)
       const since = performance.now()
       run.signal('SIGINT')
       expect((await result).code).toBe(130)
@@ -75,7 +75,7 @@ describe('a command with servers of its own', () => {
     () =>
       withStubborn(
         ['call', 'a__echo', 'x=1'],
-        fake => fake.records.waitFor(records => records.all.some(({ kind }) => kind === 'stdin-end')),
+        fake => fake.records.waitFor(records => records.all.some(({ kind }) => kind === 'stdin-end'), 20_000),
         async ({ mark, result, ...run }) => {
           run.signal('SIGINT')
           expect((await result).code).toBe(130)

@@ -32,6 +32,7 @@ export const SPEC: UpstreamSpec = {
     wake: false,
   },
   cacheTtlMs: 300_000,
+  cacheResults: [],
   unavailable: 'keep',
   pin: 'warn',
   tools: {},

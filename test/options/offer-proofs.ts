@@ -92,6 +92,17 @@ export const OFFER_PROOFS: readonly Proof[] = [
       expect(fake.records.count('tools/list') - before).toBe(3)
     }),
   ),
+  {
+    keys: ['server.holdfast.cacheResults'],
+    does: 'answers a call that was made before from memory',
+    prove: ({ serve }) =>
+      withFakes([{}], async fake => {
+        const gateway = await serve(fake.entry, { cacheResults: { 'ec*': '60s' } })
+        await gateway.settled()
+        for (let call = 0; call < 3; call += 1) await gateway.callTool('a__echo', { same: true })
+        expect(fake.records.runs('echo')).toBe(1)
+      }),
+  },
   bothWays('unavailable', 'of hide takes what a dead server offered out of the lists', ({ serve }) =>
     withFakes([{ transport: 'stdio', script: OFFER }], async fake => {
       const gateway = await serve(fake.entry, { unavailable: 'hide' })

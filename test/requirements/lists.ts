@@ -86,7 +86,12 @@ export const LISTS: readonly Requirement[] = [
     source: CACHE,
     behaviour: 'The end of a conversation of several rounds is never kept, nor an error, nor a question.',
   },
-  { id: 'D59', source: CACHE, behaviour: 'Results of tools are not kept.' },
+  {
+    id: 'D59',
+    source: CACHE,
+    behaviour:
+      'Results of tools are not kept, but for tools that the configuration names: by what was asked in any order of arguments, types told apart, and never errors.',
+  },
   {
     id: 'E66',
     source: SHARED,
