@@ -74,6 +74,43 @@ const own = (user: User, eras: 'legacy' | 'modern') => ({
 })
 const textOf = (result: unknown) => (result as { content: { text: string }[] }).content[0]?.text ?? ''
 
+describe('a server that refuses the credentials of one identity', () => {
+  for (const eras of ['legacy', 'modern'] as const) {
+    verifies(
+      ['J123'],
+      `and speaks ${eras} serves the others as before, and that one again once they are mended`,
+      () =>
+        withFakes([own('ann', eras), own('bob', eras)], (ann, bob) =>
+          behindTokens({ ann, bob }, url =>
+            withLibrary(
+              {
+                mcpServers: { iso: { type: 'http', url, holdfast: { isolation: 'principal' } } },
+                identify,
+                credentials,
+              },
+              async gateway => {
+                const call = (user: User) => gateway.callTool(`iso__tool_of_${user}`, {}, { principal: user })
+                expect([textOf(await call('ann')), textOf(await call('bob'))]).toEqual(['for ann', 'for bob'])
+                await ann.patch({ faults: [{ on: 'POST', do: { kind: 'http', status: 401 } }] })
+                await expect(call('ann')).rejects.toMatchObject({ kind: 'auth_required' })
+                const asked = ann.records.ofKind('request').length
+                await expect(call('ann')).rejects.toMatchObject({ kind: 'auth_required' })
+                expect(ann.records.ofKind('request')).toHaveLength(asked)
+                expect(textOf(await call('bob'))).toBe('for bob')
+                const { state, instances } = gateway.upstream('iso').status()
+                expect(state).not.toBe('auth_required')
+                expect(instances).toMatchObject({ total: 2, unhealthy: 1 })
+                await ann.patch({ faults: [] })
+                await gateway.forget('ann')
+                expect(textOf(await call('ann'))).toBe('for ann')
+              },
+            ),
+          ),
+        ),
+    )
+  }
+})
+
 describe('a server that offers each identity something else', () => {
   for (const eras of ['legacy', 'modern'] as const) {
     verifies(

@@ -126,7 +126,6 @@ export const UPSTREAM: readonly Requirement[] = [
     id: 'J123',
     source: HTTP,
     behaviour: "A 401 to one user's own credentials does not mark the server for other users.",
-    owed: 'auth',
   },
   { id: 'J124', source: HTTP, behaviour: 'A 403 for want of a scope names the scope and is no death.' },
   {
