@@ -264,12 +264,12 @@ describe('a toxic proxy', () => {
 
   test('cuts into pieces, each of which arrives by itself', async () => {
     const client = await dial()
-    proxy.set('down', { slicer: { bytes: 1, delayMs: 2 } })
+    proxy.set('down', { slicer: { bytes: 1, delayMs: 25 } })
     client.socket.write('äöü')
     await until(() => client.text.length >= 6)
     expect(client.chunks).toBe(6)
     expect(echo.chunks).toEqual([6])
-    proxy.set('up', { slicer: { bytes: 4, variation: 4, delayMs: 2 } })
+    proxy.set('up', { slicer: { bytes: 4, variation: 4, delayMs: 25 } })
     client.socket.write('123456789012')
     await until(() => echo.chunks.length === 3)
     expect(echo.chunks.slice(1)).toEqual([6, 6])
