@@ -152,5 +152,5 @@ try {
   }
 } finally {
   for (const child of children) child.kill('SIGTERM')
-  rmSync(folder, { recursive: true, force: true })
+  rmSync(folder, { recursive: true, force: true, maxRetries: 10 })
 }

@@ -239,17 +239,21 @@ function contextFor(
   const { meta, bytes } = envelope
   const found = meta && member(meta, 'progressToken')
   const token = found ? Buffer.from(slice(bytes, found)) : undefined
-  return {
-    ...session.caller,
+  const { caller, clientInfo, logLevel } = session
+  // Member by member: on the way of each call, spreading costs more than all the rest of this.
+  const context: { -readonly [Key in keyof CallContext]: CallContext[Key] } = {
+    principal: caller.principal,
     scope: session.scope,
     era: 'legacy',
     capabilities: session.capabilities,
-    ...(session.clientInfo ? { clientInfo: session.clientInfo } : {}),
-    ...(session.logLevel === null ? {} : { logLevel: session.logLevel }),
-    ...(token ? { onProgress: (params: Bytes) => notes.progress(params, token) } : {}),
     onLog: params => notes.log(params),
-    ...(session.canBeAsked ? { onAsk: ask => session.ask(ask, sink) } : {}),
   }
+  if (caller.session) context.session = caller.session
+  if (clientInfo) context.clientInfo = clientInfo
+  if (logLevel !== null) context.logLevel = logLevel
+  if (token) context.onProgress = params => notes.progress(params, token)
+  if (session.canBeAsked) context.onAsk = ask => session.ask(ask, sink)
+  return context
 }
 
 const NO_URI = 'params.uri must be a string.'

@@ -1,6 +1,6 @@
 import { kindsOf, type Target } from '../../core/route/index.js'
 import type { Kind, Outcome } from '../../model/index.js'
-import { editObject, json, member, objectAt, stringAt } from '../../wire/index.js'
+import { asBuffer, editObject, json, member, objectAt, stringAt } from '../../wire/index.js'
 
 /** An answer larger than this is none of those that say "no such tool". */
 const LONGEST = 2_048
@@ -15,7 +15,7 @@ export function kindsDenied(target: Target, outcome: Outcome): readonly Kind[] {
   const isError = 'error' in outcome.reply
   const bytes = 'error' in outcome.reply ? outcome.reply.error : outcome.reply.result
   if (bytes.length > LONGEST) return []
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+  const text = asBuffer(bytes)
   if (!text.includes('-32602') && !(isError && text.includes('-32002'))) return []
   return NO_SUCH_THING.test(text.toString('utf8')) ? kindsOf(target) : []
 }
