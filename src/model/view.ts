@@ -1,4 +1,10 @@
-import type { Component, HeldBecause, Kind, UpstreamCatalog } from './component.js'
+import {
+  type Component,
+  EMPTY_CATALOG,
+  type HeldBecause,
+  type Kind,
+  type UpstreamCatalog,
+} from './component.js'
 import type { Isolation } from './spec.js'
 
 export type LifecycleState =
@@ -83,6 +89,21 @@ export interface UpstreamView {
   /** Absent = nothing. */
   readonly findings?: CatalogFindings
 }
+
+/** Of a server that nobody is, or was, connected with. */
+export const NEVER_CONNECTED = {
+  breaker: 'closed',
+  nextAttemptAt: null,
+  nextAttemptDue: null,
+  attempts: 0,
+  restarts: 0,
+  pid: null,
+  protocolVersion: null,
+  serverInfo: null,
+  instructions: null,
+  settled: true,
+  catalog: EMPTY_CATALOG,
+} as const satisfies Partial<UpstreamView>
 
 /** One public name and who answers to it. */
 export interface CatalogEntry {

@@ -1,3 +1,4 @@
+import { sameBytes } from '../core/catalog/index.js'
 import { type CatalogEntry, KINDS, type Kind, type Scope } from '../model/index.js'
 import { catalogOf } from './listing.js'
 import type { Clock, Timer } from './ports.js'
@@ -68,8 +69,7 @@ function sameEntries(before: readonly CatalogEntry[], after: readonly CatalogEnt
       other !== undefined &&
       entry.key === other.key &&
       entry.upstream === other.upstream &&
-      (entry.component === other.component ||
-        Buffer.compare(entry.component.bytes, other.component.bytes) === 0)
+      sameBytes(entry.component.bytes, other.component.bytes)
     )
   })
 }

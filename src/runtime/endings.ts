@@ -1,5 +1,6 @@
 import { GatewayError } from '../model/index.js'
 import { reasonOf } from './failures.js'
+import { heldWithin } from './held-within.js'
 import type { Clock, Connection } from './ports.js'
 
 // Why a connection is ended that did not end by itself.
@@ -29,9 +30,7 @@ const LOOK_MS = 20
  * told what became of it. Whatever takes too long is lost with `error`.
  */
 async function retire(connection: Connection, clock: Clock, error: GatewayError): Promise<void> {
-  const until = clock.now() + LAST_ANSWERS_MS
-  while (connection.inFlight > 0 && clock.now() < until)
-    await new Promise<void>(resolve => clock.after(LOOK_MS, resolve))
+  await heldWithin(clock, () => connection.inFlight === 0, LAST_ANSWERS_MS, LOOK_MS)
   connection.destroy(error)
 }
 

@@ -69,6 +69,15 @@ export interface StopFailure {
   readonly reason: string
 }
 
+/** What the gateway offers, whichever servers are up. */
+const CAPABILITIES = {
+  tools: { listChanged: true },
+  resources: { listChanged: true, subscribe: true },
+  prompts: { listChanged: true },
+  completions: {},
+  logging: {},
+}
+
 /** The running gateway without any face: upstreams, store, calls and lists. */
 export class Runtime implements GatewayCore {
   readonly store = new Store()
@@ -215,21 +224,15 @@ export class Runtime implements GatewayCore {
   }
 
   offer(scope: Scope, caller: Caller): Offer {
-    const views = [...this.snapshotFor(caller).upstreams.values()].filter(
-      view => scope.kind === 'all' || view.name === scope.name,
-    )
+    const { upstreams } = this.snapshotFor(caller)
     return {
       serverInfo: this.options.info,
-      capabilities: {
-        tools: { listChanged: true },
-        resources: { listChanged: true, subscribe: true },
-        prompts: { listChanged: true },
-        completions: {},
-        logging: {},
+      capabilities: CAPABILITIES,
+      // Made when they are read: each answer to a modern client wants the rest alone.
+      get instructions() {
+        const views = [...upstreams.values()].filter(view => scope.kind === 'all' || view.name === scope.name)
+        return [instructionsFor(scope, views), troubleIn(views)].filter(text => text !== '').join('\n\n')
       },
-      instructions: [instructionsFor(scope, views), troubleIn(views)]
-        .filter(text => text !== '')
-        .join('\n\n'),
     }
   }
 

@@ -1,3 +1,4 @@
+import { heldWithin } from './held-within.js'
 import type { Clock } from './ports.js'
 import type { Supervisor } from './supervisor.js'
 
@@ -6,10 +7,8 @@ const FINISH_MS = 25_000
 const LOOK_MS = 50
 
 /** Resolves when no call is under way there any more, or when that took too long. */
-export async function finished(supervisor: Supervisor, clock: Clock): Promise<void> {
-  const until = clock.now() + FINISH_MS
-  while (supervisor.calls > 0 && supervisor.state !== 'stopped' && clock.now() < until)
-    await new Promise<void>(resolve => clock.after(LOOK_MS, resolve))
+export function finished(supervisor: Supervisor, clock: Clock): Promise<void> {
+  return heldWithin(clock, () => supervisor.calls === 0 || supervisor.state === 'stopped', FINISH_MS, LOOK_MS)
 }
 
 /** Those that have no place any more, and of which something still runs. */

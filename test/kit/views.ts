@@ -1,4 +1,10 @@
-import { type Component, EMPTY_CATALOG, type Kind, type UpstreamView } from '../../src/model/index.js'
+import {
+  type Component,
+  EMPTY_CATALOG,
+  type Kind,
+  NEVER_CONNECTED,
+  type UpstreamView,
+} from '../../src/model/index.js'
 
 /** Views of upstreams for tests of pure decisions. */
 export function component(kind: Kind, key: string): Component {
@@ -7,27 +13,17 @@ export function component(kind: Kind, key: string): Component {
 
 export function view(name: string, part: Partial<UpstreamView> = {}): UpstreamView {
   return {
+    ...NEVER_CONNECTED,
     name,
     prefix: name,
     transport: 'stdio',
     state: 'ready',
-    breaker: 'closed',
     health: 'healthy',
     since: 0,
     reason: null,
     lastError: null,
-    nextAttemptAt: null,
-    nextAttemptDue: null,
-    attempts: 0,
-    restarts: 0,
-    pid: null,
-    protocolVersion: null,
-    serverInfo: null,
-    instructions: null,
-    settled: true,
     unavailable: 'keep',
     isolation: 'shared',
-    catalog: EMPTY_CATALOG,
     ...part,
   }
 }

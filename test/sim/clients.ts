@@ -183,36 +183,13 @@ export class CoreClient implements Client {
     const kind = KIND_OF[wish.method]
     if (kind) {
       core.list(kind, { kind: 'all' }, null, { principal: 'local' }).then(
-        () =>
-          this.#answer(id, {
-            said: 'served',
-            nonce: null,
-            upstream: null,
-            failure: null,
-            retryAfterMs: null,
-            words: 'a page',
-          }),
-        (thrown: unknown) =>
-          this.#answer(id, {
-            said: 'refused',
-            nonce: null,
-            upstream: null,
-            failure: null,
-            retryAfterMs: null,
-            words: String(thrown),
-          }),
+        () => this.#plain(id, 'served', 'a page'),
+        (thrown: unknown) => this.#plain(id, 'refused', String(thrown)),
       )
       return id
     }
     if (wish.method === 'ping') {
-      this.#answer(id, {
-        said: 'served',
-        nonce: null,
-        upstream: null,
-        failure: null,
-        retryAfterMs: null,
-        words: 'pong',
-      })
+      this.#plain(id, 'served', 'pong')
       return id
     }
     const running = core.call(this.#call(wish), outcome => {
@@ -235,6 +212,11 @@ export class CoreClient implements Client {
     this.room.world.note({ kind: 'left', client: this.name })
     for (const running of this.#running.values()) running.cancel('the client left')
     this.#running.clear()
+  }
+
+  /** An answer that says nothing about a call. */
+  #plain(id: string, said: 'served' | 'refused', words: string): void {
+    this.#answer(id, { said, nonce: null, upstream: null, failure: null, retryAfterMs: null, words })
   }
 
   #answer(id: string, answer: ReturnType<typeof readOutcome>): void {

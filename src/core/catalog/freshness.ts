@@ -136,5 +136,5 @@ function ask(state: Freshness, now: number): Freshness {
 function use(state: Freshness, now: number): Freshness {
   if (state.phase !== 'resting' || state.dueAt !== Infinity)
     return state.used ? state : { ...state, used: true }
-  return { ...state, used: true, dueAt: Math.max(now, state.freshUntil) }
+  return { ...state, used: true, dueAt: isFresh(state, now) ? state.freshUntil : now }
 }

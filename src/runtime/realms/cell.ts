@@ -1,8 +1,8 @@
 import {
-  EMPTY_CATALOG,
   itemsIn,
   KINDS,
   LOCAL,
+  NEVER_CONNECTED,
   type UpstreamSpec,
   type UpstreamView,
 } from '../../model/index.js'
@@ -65,27 +65,17 @@ export function unusedView(
 ): UpstreamView {
   const isDisabled = seen.state === 'disabled'
   return {
+    ...NEVER_CONNECTED,
     name: seen.name,
     prefix: seen.prefix,
     transport: seen.transport,
     state: isDisabled ? 'disabled' : 'idle',
-    breaker: 'closed',
     health: 'unknown',
     since: seen.since,
     reason: isDisabled ? seen.reason : reason,
     lastError: null,
-    nextAttemptAt: null,
-    nextAttemptDue: null,
-    attempts: 0,
-    restarts: 0,
-    pid: null,
-    protocolVersion: null,
-    serverInfo: null,
-    instructions: null,
-    settled: true,
     unavailable: seen.unavailable,
     isolation: seen.isolation,
-    catalog: EMPTY_CATALOG,
   }
 }
 
