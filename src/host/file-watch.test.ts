@@ -2,7 +2,7 @@ import { mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync }
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { freshFolder } from '../../test/kit/run-folder.js'
-import { type FileWatch, type FileWatchOptions, watchFile } from './file-watch.js'
+import { type FileWatch, type FileWatchOptions, markOf, watchFiles } from './file-watch.js'
 
 const open = new Set<FileWatch>()
 afterEach(() => {
@@ -18,17 +18,15 @@ function world(options: FileWatchOptions = { pollMs: 50, settleMs: 40 }) {
     folder,
     path,
     told: () => told,
-    /** Resolves once the state of the file at this moment is known. */
     begin: async (file = path) => {
-      const watching = watchFile(
-        file,
+      const watching = watchFiles(
+        [{ path: file, mark: await markOf(file) }],
         () => {
           told += 1
         },
         options,
       )
       open.add(watching)
-      await new Promise(resolve => setTimeout(resolve, 30))
       return watching
     },
     becomes: (n: number) => expect.poll(() => told, { timeout: 5_000 }).toBe(n),

@@ -38,6 +38,12 @@ export const RELOAD_ROWS: readonly Requirement[] = [
     behaviour: 'Reloads are applied one at a time; of those that come meanwhile, the last one wins.',
   },
   {
+    id: 'M160',
+    source: RELOAD,
+    behaviour:
+      'The config and a file that it refers to, saved together, are taken over in one step, without a warning.',
+  },
+  {
     id: 'M161',
     source: RELOAD,
     behaviour: 'Effective values decide: writing out a default changes nothing.',
@@ -52,7 +58,39 @@ export const RELOAD_ROWS: readonly Requirement[] = [
     source: RELOAD,
     behaviour: 'A missing variable is told with server, key and name; nothing of the rest is applied.',
   },
+  {
+    id: 'M164',
+    source: RELOAD,
+    behaviour:
+      'Where files cannot be watched they are looked at; a change is told once, and no call waits for it.',
+  },
   { id: 'M165', source: RELOAD, behaviour: 'After a failed reload a second one with a good config works.' },
+  {
+    id: 'M166',
+    source: RELOAD,
+    behaviour: 'Nothing that tells of a change shows a secret.',
+  },
+  {
+    id: 'RLD-HUP',
+    source: RELOAD,
+    behaviour: 'SIGHUP reads the config again; that of a closed terminal stops the gateway.',
+  },
+  {
+    id: 'RLD-FILES',
+    source: RELOAD,
+    behaviour: 'Files that the config refers to are watched too; a changed secret reloads its server alone.',
+  },
+  {
+    id: 'RLD-EVENTS',
+    source: RELOAD,
+    behaviour: 'Each configuration that is taken over or refused is an event.',
+  },
+  {
+    id: 'RLD-LISTEN',
+    source: RELOAD,
+    behaviour:
+      'A changed address is opened before the old one is closed; one that cannot be opened changes nothing.',
+  },
   {
     id: 'F61',
     source: RELOAD,
