@@ -45,10 +45,10 @@ const LAST = '__HOLDFAST_LAST_LINE__'
 export function parseVariables(written: string): Variables {
   const text = written.replace(/^\uFEFF/, '')
   const { [LAST]: last, ...values } = parseEnv(`${text}\n${LAST}=1\n`)
-  // A line without a name ends the list for it, without a word.
-  if (last === undefined) return { line: lineOf(text, /^\s*=/m.exec(text)?.index ?? 0) }
   const wrong = Object.keys(values).find(name => !/^[^\s=]+$/.test(name))
   if (wrong !== undefined) return { line: lineOf(text, text.indexOf(wrong.split('\n')[0] ?? '')) }
+  // A line without a name ends the list for it, without a word.
+  if (last === undefined) return { line: lineOf(text, /^\s*=/m.exec(text)?.index ?? 0) }
   return { values: values as Readonly<Record<string, string>> }
 }
 

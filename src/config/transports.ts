@@ -19,7 +19,8 @@ export function stdioSpec(entry: ServerEntry, context: ReadingContext, report: R
   const variables = variablesFrom(entry.envFile, context, report)
   const text = makeExpander(valuesWith(variables, context), report)
   const filled = makeFilled(text, report)
-  const command = filled(['command'], entry.command ?? '') ?? ''
+  // One of a wrong type was reported, and is not here.
+  const command = entry.command === undefined ? '' : (filled(['command'], entry.command) ?? '')
   const cwd = entry.cwd === undefined ? null : filled(['cwd'], entry.cwd)
   const isRelative = command.includes('/') && !isAbsolute(command)
   return {
@@ -44,7 +45,8 @@ export function httpSpec(entry: ServerEntry, context: ReadingContext, report: Re
   const variables = variablesFrom(entry.envFile, context, report)
   const text = makeExpander(valuesWith(variables, context), report)
   const urlKey = URL_KEYS.find(key => entry[key] !== undefined) ?? 'url'
-  const written = makeFilled(text, report)([urlKey], entry[urlKey] ?? '')
+  const said = entry[urlKey]
+  const written = said === undefined ? null : makeFilled(text, report)([urlKey], said)
   const url = written === null ? null : checkUrl(written, [urlKey], report)
   const headers = mapValues(entry.headers ?? {}, (key, value) => {
     const expanded = text(['headers', key], value)
