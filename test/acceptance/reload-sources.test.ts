@@ -135,6 +135,27 @@ describe('a file that the config refers to', () => {
   })
 })
 
+describe('a config file of unusual size', () => {
+  verifies(['CFG-SIZE'], 'of 10 MB is refused, and one of 10,000 servers taken over', async () => {
+    await withFakes([STDIO], async a => {
+      await withGateway({ mcpServers: { a: a.entry } }, async gateway => {
+        const { pid } = await gateway.waitForState('a', 'ready')
+        writeFileSync(gateway.configFile, `{"mcpServers":{}}${' '.repeat(10 * 1024 * 1024)}`)
+        const { gateway: refused } = await gateway.waitFor(status => status.gateway.config.lastError !== null)
+        expect(refused.config.lastError?.message).toMatch(
+          /the file has 10485777 bytes \(keep it under 4194304/,
+        )
+        expect(await gateway.upstream('a')).toMatchObject({ pid })
+        const many = Object.fromEntries(Array.from({ length: 10_000 }, (_, at) => [`s${at}`, off]))
+        save(gateway, { ...many, a: a.entry })
+        const { upstreams } = await generation(gateway, 2)
+        expect(upstreams).toHaveLength(10_001)
+        expect(await gateway.upstream('a')).toMatchObject({ state: 'ready', pid })
+      })
+    })
+  })
+})
+
 describe('what a reload tells', () => {
   const SECRET = 'hunter2hunter2'
 
