@@ -1,4 +1,4 @@
-import { type Entry, planReload, type ReloadPlan } from '../core/reload/index.js'
+import { type Entry, isEmptyPlan, planReload, type ReloadPlan } from '../core/reload/index.js'
 import type { UpstreamSpec, UpstreamView } from '../model/index.js'
 import { handOver } from './handover.js'
 import { Leaving } from './leaving.js'
@@ -83,6 +83,7 @@ export class Reload {
   /** One at a time. */
   async apply(wanted: readonly Entry[]): Promise<Applied> {
     const plan = this.plan(wanted)
+    if (isEmptyPlan(plan)) return { plan, failed: [] }
     const { successors, failed } = await this.#prepare(plan, wanted)
     if (this.room.isOver) {
       for (const { supervisor } of successors.values()) void this.leaving.add(supervisor)
