@@ -210,3 +210,11 @@ describe('an old version', () => {
     expect(clock.armed).toBe(0)
   })
 })
+
+describe('a change in place', () => {
+  test('of a server that never started keeps nobody waiting for it once it is disabled', async () => {
+    const { runtime, reload } = await reloadable(server('a', '1', { lazy: true }))
+    await reload(server('a', '1', { lazy: false, enabled: false }))
+    expect(runtime.snapshot.upstreams.get('a')).toMatchObject({ state: 'disabled', settled: true })
+  })
+})
