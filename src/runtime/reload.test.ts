@@ -218,3 +218,18 @@ describe('a change in place', () => {
     expect(runtime.snapshot.upstreams.get('a')).toMatchObject({ state: 'disabled', settled: true })
   })
 })
+
+describe('another order', () => {
+  test('decides anew who has a name that two servers offer, and touches neither', async () => {
+    const [a, b] = [server('a', '1', { prefix: 'x' }), server('b', '2', { prefix: 'x' })]
+    const { reload, tools, call, versions } = await reloadable(a, b)
+    expect(await tools()).toEqual(['x__t', 'x__wait', 'x__v1', 'x__v2'])
+    expect(await call('x__t', 'local')).toBe('1')
+    const { plan } = await reload(b, a)
+    expect(plan).toMatchObject({ kept: ['b', 'a'], reordered: true })
+    expect(await tools()).toEqual(['x__t', 'x__wait', 'x__v2', 'x__v1'])
+    expect(await call('x__t', 'local')).toBe('2')
+    expect(await call('a__t', 'local')).toBe('1')
+    expect(versions()).toEqual(['a1', 'b2'])
+  })
+})

@@ -122,8 +122,11 @@ function lazyCatalog(views: Views): () => MergedCatalog {
 
 function sameCatalogInputs(before: Views, after: Views): boolean {
   if (before.size !== after.size) return false
+  // The order decides who has a name that two of them offer.
+  const order = before.keys()
   for (const [name, view] of after) {
     const old = before.get(name)
+    if (order.next().value !== name) return false
     if (!old || !sameOffer(old.catalog, view.catalog) || old.prefix !== view.prefix) return false
     const same = old.state === view.state && old.breaker === view.breaker
     if (!same && affectsListing(old, view)) return false
