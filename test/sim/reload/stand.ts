@@ -58,11 +58,17 @@ function withVersions(host: Host, { programs }: Machine, starts: (name: string) 
   }
 }
 
-function noteTwin({ wanted, ledger, broken }: Stand, name: string): void {
+/** One that is killed in the middle of its start is gone some milliseconds later. */
+const KILLED_MS = 5
+
+function noteTwin({ wanted, ledger, broken, world }: Stand, name: string): void {
   const entry = wanted.find(one => one.name === name)
   if (!entry || 'problem' in entry || !entry.exclusive || entry.isolation !== 'shared') return
-  if ([...ledger.processes.values()].some(command => runs(command, name)))
-    broken.push(`${name} is exclusive, and was started beside itself`)
+  const others = [...ledger.processes].filter(([, command]) => runs(command, name)).map(([pid]) => pid)
+  world.after(KILLED_MS, () => {
+    if (others.some(pid => ledger.processes.has(pid)))
+      broken.push(`${name} is exclusive, and was started beside itself`)
+  })
 }
 
 /** Whether a process, by its command, is one of that server. */
