@@ -219,6 +219,18 @@ describe('a change in place', () => {
   })
 })
 
+describe('a server that a reload enables', () => {
+  test('starts, unless it is lazy', async () => {
+    const off = [server('a', '1', { enabled: false }), server('b', '1', { enabled: false })]
+    const { runtime, clock, reload, versions, call } = await reloadable(...off)
+    await reload(server('a'), server('b', '1', { lazy: true }))
+    await clock.pass(1_000)
+    expect(versions()).toEqual(['a1'])
+    expect(runtime.snapshot.upstreams.get('b')).toMatchObject({ state: 'idle', settled: true })
+    expect(await call('b__t', 'local')).toBe('1')
+  })
+})
+
 describe('another order', () => {
   test('decides anew who has a name that two servers offer, and touches neither', async () => {
     const [a, b] = [server('a', '1', { prefix: 'x' }), server('b', '2', { prefix: 'x' })]

@@ -220,13 +220,13 @@ export class Supervisor implements UpstreamActions {
 
   /** Options in its spec are others now; what it is has not changed. */
   retune(options: ReadonlySet<string>): void {
-    const { supervision, enabled } = this.spec
+    const { supervision, enabled, lazy } = this.spec
     this.admission.resize(supervision.maxInFlight)
     this.#life.policy = { ...this.#life.policy, budget: supervision.restart }
     this.watch.retune()
     if (this.#connection) this.#idleStop.start()
     this.catalog.retune(options)
-    if (options.has('enabled')) this.#feed({ kind: enabled ? 'enabled' : 'disabled' })
+    if (options.has('enabled')) this.#feed(enabled ? { kind: 'enabled', lazily: lazy } : { kind: 'disabled' })
     else if (options.has('lazy')) this.boot()
     this.#commit()
   }
