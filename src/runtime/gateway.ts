@@ -185,7 +185,10 @@ export class Runtime implements GatewayCore {
         this.#learnRare(running)
         this.#realms.adopt(working(running), left, updated)
       },
-      reroute: () => this.#base.reroute(),
+      resume: (left, lost) => {
+        this.#base.reroute(lost)
+        this.#realms.resume(left, lost)
+      },
       warn: events.warning,
     }
   }

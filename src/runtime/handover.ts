@@ -4,6 +4,17 @@ import type { Clock, ConnectionEvents } from './ports.js'
 import { ResourceBook } from './resource-book.js'
 import type { Supervisor } from './supervisor.js'
 
+/** What it says to people. */
+export function wordsFor(
+  upstream: string,
+  events: SupervisorEvents,
+): Pick<ConnectionEvents, 'violation' | 'stderr'> {
+  return {
+    violation: what => events.warning(upstream, what),
+    stderr: line => events.stderr(upstream, line),
+  }
+}
+
 /** What a connection tells, as long as it is the one that counts. Its words for people are heard in any case. */
 export function whileCurrent(
   current: () => boolean,
@@ -18,25 +29,30 @@ export function whileCurrent(
     notification: (method, params) => {
       if (current()) heard.notification(method, params)
     },
-    violation: what => events.warning(upstream, what),
-    stderr: line => events.stderr(upstream, line),
+    ...wordsFor(upstream, events),
   }
 }
 
-/**
- * Another one has its place, or nobody: who follows its resources follows them there, and its lists stand until there
- * are new ones.
- */
-export function handOver(old: Supervisor, successor: Supervisor | null, clock: Clock): void {
+/** Another one has its place, or nobody: its lists stand until there are new ones. @returns the way back */
+export function handOver(old: Supervisor, successor: Supervisor | null): () => void {
+  const known = old.catalog.offered
+  if (KINDS.some(kind => known[kind].state !== 'unknown')) successor?.catalog.restore(aged(known), 0)
+  // What a person switched off stays off.
+  if (old.state === 'disabled' && old.spec.enabled) void successor?.disable()
+  old.isLeaving = true
   old.successor = successor ?? 'none'
-  if (!successor) return
+  return () => {
+    old.isLeaving = false
+    old.successor = null
+  }
+}
+
+/** Who follows its resources follows them at the other one. */
+export function followOn(old: Supervisor, successor: Supervisor, clock: Clock): void {
   successor.resources = old.resources
   old.resources = new ResourceBook(old.spec.name, clock)
   if (successor.connection) successor.resources.connected(successor.connection)
   else successor.resources.disconnected()
-  successor.catalog.restore(aged(old.catalog.offered), 0)
-  // What a person switched off stays off.
-  if (old.state === 'disabled' && old.spec.enabled) void successor.disable()
 }
 
 /** Lists of a connection that is another one's: known, and no longer of this moment. */

@@ -81,6 +81,12 @@ export class HealthWatch {
     if (this.#connection) this.#schedule()
   }
 
+  /** The same in wall-clock ms; null before the first. */
+  get lastOkWall(): number | null {
+    const sinceMs = this.#clock.now() - this.lastOkAt
+    return Number.isFinite(sinceMs) ? this.#clock.wallTime() - sinceMs : null
+  }
+
   get breaker(): Breaker {
     return this.#breaker
   }

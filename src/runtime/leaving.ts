@@ -8,7 +8,8 @@ const LOOK_MS = 50
 
 /** Resolves when no call is under way there any more, or when that took too long. */
 export function finished(supervisor: Supervisor, clock: Clock): Promise<void> {
-  return heldWithin(clock, () => supervisor.calls === 0 || supervisor.state === 'stopped', FINISH_MS, LOOK_MS)
+  const isIdle = () => supervisor.calls === 0 || supervisor.connection === null
+  return heldWithin(clock, isIdle, FINISH_MS, LOOK_MS)
 }
 
 /** Those that have no place any more, and of which something still runs. */
@@ -22,6 +23,12 @@ export class Leaving {
 
   get size(): number {
     return this.#supervisors.size
+  }
+
+  /** Resolves when nothing of that name is left, or nothing more can be done about it. */
+  async goneOf(name: string): Promise<void> {
+    const own = [...this.#supervisors].filter(([{ spec }]) => spec.name === name)
+    await Promise.all(own.map(([, gone]) => gone))
   }
 
   /** @returns resolves when nothing of it is left, or nothing more can be done about it */

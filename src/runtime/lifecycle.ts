@@ -14,12 +14,31 @@ export interface LifecycleEffects {
   welcome(): void
   /** @param fresh a new phase began, not one more try in the same outage */
   changed(fresh: boolean): void
+  /** What runs may finish, and nothing begins again. */
+  isLeaving(): boolean
 }
 
 /** Tries and waits of one outage are one phase: since when it is down is what people want to know. */
 function phaseOf({ state, failures }: Supervised): string {
   const down = state.kind === 'backoff' || (state.kind === 'starting' && failures > 0)
   return down ? 'down' : state.kind
+}
+
+/** What one that has no place any more makes of an event: its end is the end, and nothing begins. */
+function atTheEnd(event: SuperviseEvent, { epoch }: Supervised): SuperviseEvent | null {
+  switch (event.kind) {
+    case 'closed':
+    case 'open-failed':
+      return event.epoch === epoch ? { kind: 'stopped' } : null
+    case 'opened':
+    case 'disabled':
+    case 'idled':
+    case 'stopped':
+    case 'gone':
+      return event
+    default:
+      return null
+  }
 }
 
 /** Runs one server's lifecycle machine: feeds it the time, keeps its one timer, hands on its effects. */
@@ -44,8 +63,10 @@ export class Lifecycle {
   }
 
   /** @returns true when the event began a try */
-  feed(event: SuperviseEvent): boolean {
+  feed(fact: SuperviseEvent): boolean {
     const before = this.#machine
+    const event = this.effects.isLeaving() ? atTheEnd(fact, before) : fact
+    if (!event) return false
     const { clock, random } = this.host
     const { next, effects } = step(before, event, clock.now(), random.next(), this.policy)
     this.#machine = next

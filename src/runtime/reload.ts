@@ -1,16 +1,16 @@
-import { type Entry, planReload, type ReloadPlan } from '../core/reload/index.js'
-import type { UpstreamSpec, UpstreamView } from '../model/index.js'
-import { handOver } from './handover.js'
+import { type Entry, isEmptyPlan, planReload, type ReloadPlan } from '../core/reload/index.js'
+import { GatewayError, type UpstreamSpec, type UpstreamView } from '../model/index.js'
+import { asGatewayError, reasonOf } from './failures.js'
+import { followOn, handOver } from './handover.js'
 import { Leaving } from './leaving.js'
+import { revise } from './live-spec.js'
 import type { Host } from './ports.js'
 import type { Store } from './store.js'
 import type { Supervisor } from './supervisor.js'
+import { type Successor, Trials } from './trials.js'
 
-/** How long a new version may take until the old one is replaced all the same, or kept. */
-export const SUCCESSION_MS = 10_000
 /** Removed servers whose names are still known as such. */
 const MAX_GONE = 100
-const DOWN: ReadonlySet<string> = new Set(['backoff', 'quarantined', 'misconfigured', 'auth_required'])
 
 /** What a reload changes. */
 export interface ReloadRoom {
@@ -33,7 +33,11 @@ export interface ReloadRoom {
     left: ReadonlySet<string>,
     updated: ReadonlyMap<string, ReadonlySet<string>>,
   ): void
-  reroute(): void
+  /**
+   * After the commit: whoever waited at an instance that ended, or followed its resources, goes on.
+   * @param lost servers without a successor
+   */
+  resume(left: ReadonlySet<string>, lost: ReadonlySet<string>): void
   warn(upstream: string, message: string): void
 }
 
@@ -43,11 +47,23 @@ export interface Applied {
   readonly failed: readonly { readonly upstream: string; readonly reason: string }[]
 }
 
+type Successors = Map<string, Successor>
+
+/** One commit: what is, what is to be, and the way back while something may still fail. */
+interface Change {
+  readonly plan: ReloadPlan
+  readonly next: readonly Entry[]
+  readonly successors: ReadonlyMap<string, Successor>
+  readonly before: ReadonlyMap<string, Supervisor>
+  /** Removed, or replaced. */
+  readonly left: ReadonlySet<string>
+  readonly undo: (() => void)[]
+}
+
 /** Brings what runs in line with another configuration: all is prepared first, then one commit, then the rest leaves. */
 export class Reload {
   readonly leaving: Leaving
-  /** They are tried beside the old ones. */
-  readonly #candidates = new Set<Supervisor>()
+  readonly #trials: Trials
   /** Nothing is shown between the first change and the commit. */
   isCommitting = false
 
@@ -55,6 +71,7 @@ export class Reload {
     private readonly room: ReloadRoom,
     private running: readonly Entry[],
   ) {
+    this.#trials = new Trials(room.host, () => room.isOver)
     this.leaving = new Leaving(room.host.clock, (upstream, reason) =>
       room.warn(upstream, `could not be ended: ${reason}`),
     )
@@ -71,62 +88,64 @@ export class Reload {
 
   /** Ends at once what is not seated. Resolves when it is gone. */
   async stop(): Promise<void> {
-    const ends = [...this.#candidates].map(one => one.stop().catch(() => undefined))
-    await Promise.all([...ends, this.leaving.stop()])
+    await Promise.all([this.#trials.stop(), this.leaving.stop()])
   }
 
   kill(): void {
-    for (const one of this.#candidates) one.kill()
+    this.#trials.kill()
     this.leaving.kill()
   }
 
-  /** One at a time. */
+  /**
+   * One at a time.
+   * @throws GatewayError that names the server, when something of it cannot be made: then nothing has changed
+   */
   async apply(wanted: readonly Entry[]): Promise<Applied> {
     const plan = this.plan(wanted)
-    const { successors, failed } = await this.#prepare(plan, wanted)
-    if (this.room.isOver) {
-      for (const { supervisor } of successors.values()) void this.leaving.add(supervisor)
-      return { plan, failed: [] }
+    if (isEmptyPlan(plan)) return { plan, failed: [] }
+    const successors: Successors = new Map()
+    try {
+      this.#make(plan, wanted, successors)
+      const failed = await this.#try(wanted, successors)
+      if (this.room.isOver) {
+        this.#dismiss(successors.values())
+        return { plan, failed: [] }
+      }
+      this.#commit(this.#changeOf(plan, wanted, successors, new Set(failed.map(({ upstream }) => upstream))))
+      return { plan, failed }
+    } catch (thrown) {
+      this.#dismiss(successors.values())
+      throw thrown
     }
-    const refused = new Set(failed.map(({ upstream }) => upstream))
-    const old = new Map(this.running.map(entry => [entry.name, entry]))
-    // One that was kept is what runs; the next reload tries again.
-    const next = wanted.map(entry => (refused.has(entry.name) ? (old.get(entry.name) ?? entry) : entry))
-    this.#commit(plan, next, successors, refused)
-    return { plan, failed }
   }
 
   // ---- before the commit ----------------------------------------------------------------------------------
 
-  async #prepare(plan: ReloadPlan, wanted: readonly Entry[]) {
-    const successors = new Map<string, Successor>()
-    const failed: { upstream: string; reason: string }[] = []
-    const trials: Promise<void>[] = []
+  /** All of them, before the first is started. */
+  #make(plan: ReloadPlan, wanted: readonly Entry[], successors: Successors): void {
+    const isMade = new Set([...plan.added, ...plan.restarted])
     for (const entry of wanted) {
-      if ('problem' in entry) continue
-      const isNew = plan.added.includes(entry.name)
-      if (!isNew && !plan.restarted.includes(entry.name)) continue
-      const old = this.room.supervisors.get(entry.name)
-      const successor = this.#successorOf(entry)
-      successors.set(entry.name, successor)
-      if (!old || !this.#goesBeside(old, entry)) continue
-      trials.push(
-        this.#trial(successor).then(reason => {
-          if (reason === null || entry.onUpdateFailure === 'replace') return
-          failed.push({ upstream: entry.name, reason })
-          successors.delete(entry.name)
-          void this.leaving.add(successor.supervisor)
-        }),
-      )
+      if ('problem' in entry || !isMade.has(entry.name)) continue
+      const make = (heard: () => void) => named(entry.name, () => this.room.make(entry, heard))
+      successors.set(entry.name, this.#trials.begin(make))
     }
-    await Promise.all(trials)
-    return { successors, failed }
   }
 
-  #successorOf(entry: UpstreamSpec): Successor {
-    const successor: Successor = { supervisor: undefined as never, told: () => undefined, isStarted: false }
-    successor.supervisor = this.room.make(entry, () => successor.told())
-    return successor
+  /** Lets those that would take the place of one that works show that they work too. */
+  async #try(wanted: readonly Entry[], successors: Successors): Promise<Applied['failed']> {
+    const tried = wanted.flatMap(entry => {
+      const [old, successor] = [this.room.supervisors.get(entry.name), successors.get(entry.name)]
+      if (!old || !successor || 'problem' in entry || !this.#goesBeside(old, entry)) return []
+      return [{ entry, successor, result: this.#trials.run(successor) }]
+    })
+    const results = await Promise.all(tried.map(({ result }) => result))
+    return tried.flatMap(({ entry: { name, onUpdateFailure }, successor }, index) => {
+      const reason = results[index] ?? endedAgain(successor.supervisor)
+      if (reason === null || onUpdateFailure === 'replace') return []
+      successors.delete(name)
+      this.#dismiss([successor])
+      return [{ upstream: name, reason }]
+    })
   }
 
   /** Only one that works is worth the wait. */
@@ -135,93 +154,99 @@ export class Reload {
     return serves && entry.enabled && !entry.exclusive && !this.room.specFor(entry).lazy
   }
 
-  /** @returns why it cannot take the place; null when it is ready, with its lists */
-  #trial(successor: Successor): Promise<string | null> {
-    const { supervisor } = successor
-    this.#candidates.add(supervisor)
-    successor.isStarted = true
-    return new Promise(resolve => {
-      const end = (reason: string | null) => {
-        timer.cancel()
-        this.#candidates.delete(supervisor)
-        successor.told = () => undefined
-        resolve(reason)
-      }
-      const late = () => `it was not ready after ${SUCCESSION_MS / 1_000} s`
-      const timer = this.room.host.clock.after(SUCCESSION_MS, () =>
-        end(supervisor.state === 'ready' ? null : late()),
-      )
-      successor.told = () => {
-        const view = supervisor.view()
-        if (view.state === 'ready' && view.settled) end(null)
-        else if (DOWN.has(view.state) || this.room.isOver) end(view.reason ?? view.state)
-      }
-      supervisor.boot()
-    })
+  #dismiss(successors: Iterable<Successor>): void {
+    for (const successor of successors) {
+      this.#trials.end(successor)
+      void this.leaving.add(successor.supervisor)
+    }
+  }
+
+  /** @param refused their old versions serve on; the next reload tries again */
+  #changeOf(
+    plan: ReloadPlan,
+    wanted: readonly Entry[],
+    successors: Successors,
+    refused: ReadonlySet<string>,
+  ): Change {
+    const old = new Map(this.running.map(entry => [entry.name, entry]))
+    const next = wanted.map(entry => (refused.has(entry.name) ? (old.get(entry.name) ?? entry) : entry))
+    const left = new Set([...plan.removed, ...plan.restarted].filter(name => !refused.has(name)))
+    return { plan, next, successors, before: new Map(this.room.supervisors), left, undo: [] }
   }
 
   // ---- the commit -----------------------------------------------------------------------------------------
 
-  #commit(
-    plan: ReloadPlan,
-    next: readonly Entry[],
-    successors: ReadonlyMap<string, Successor>,
-    refused: ReadonlySet<string>,
-  ): void {
-    const { room } = this
-    const before = new Map(room.supervisors)
-    const shown = room.store.current.upstreams
+  /** Everything that can fail comes before anything of it is seen; a store never fails. */
+  #commit(change: Change): void {
+    const { store } = this.room
     this.isCommitting = true
+    let views: ReadonlyMap<string, UpstreamView>
     try {
-      this.#seat(next, before, successors)
-      const updated = this.#update(plan, next)
-      const left = new Set([...plan.removed, ...plan.restarted].filter(name => !refused.has(name)))
-      this.#handOver(left, before, successors)
-      this.running = next
-      room.adopt(next, left, updated)
-      const kept = new Set(plan.kept)
-      this.#bury(plan.removed, next)
-      const viewOf = (entry: Entry) =>
-        (kept.has(entry.name) ? shown.get(entry.name) : undefined) ??
-        room.supervisors.get(entry.name)?.view() ??
-        room.viewOf(entry)
-      const views = new Map(next.map(entry => [entry.name, Object.freeze(viewOf(entry))]))
+      views = this.#swap(change)
+    } catch (thrown) {
+      for (const back of change.undo.reverse()) back()
       this.isCommitting = false
-      room.store.commitViews(views)
-    } finally {
-      this.isCommitting = false
+      for (const { name } of change.plan.updated) this.#showAgain(name)
+      throw thrown
     }
-    this.#start(before, successors, plan)
+    this.isCommitting = false
+    store.commitViews(views)
+    this.#start(change)
   }
 
-  #seat(
-    next: readonly Entry[],
-    before: ReadonlyMap<string, Supervisor>,
-    successors: ReadonlyMap<string, Successor>,
-  ): void {
+  #swap(change: Change): ReadonlyMap<string, UpstreamView> {
+    const { plan, next, left, undo } = change
+    const { room } = this
+    const shown = room.store.current.upstreams
+    this.#seat(change)
+    this.#handOver(change)
+    const updated = this.#update(change)
+    const before = this.running
+    undo.push(() => {
+      this.running = before
+      room.adopt(before, new Set(), updated)
+    })
+    this.running = next
+    room.adopt(next, left, updated)
+    this.#bury(change)
+    const kept = new Set(plan.kept)
+    const viewOf = (entry: Entry) =>
+      (kept.has(entry.name) ? shown.get(entry.name) : undefined) ??
+      room.supervisors.get(entry.name)?.view() ??
+      room.viewOf(entry)
+    return new Map(next.map(entry => [entry.name, Object.freeze(viewOf(entry))]))
+  }
+
+  #showAgain(name: string): void {
+    const supervisor = this.room.supervisors.get(name)
+    if (supervisor) this.room.store.commitView(supervisor.view())
+  }
+
+  #seat({ next, before, successors, undo }: Change): void {
     const { supervisors } = this.room
-    supervisors.clear()
-    for (const entry of next) {
-      if ('problem' in entry) continue
-      const { name } = entry
-      const supervisor = successors.get(name)?.supervisor ?? before.get(name)
-      if (supervisor) supervisors.set(name, supervisor)
+    const place = (seats: Iterable<readonly [string, Supervisor]>) => {
+      supervisors.clear()
+      for (const [name, supervisor] of seats) supervisors.set(name, supervisor)
     }
+    undo.push(() => place(before))
+    place(
+      next.flatMap(entry => {
+        if ('problem' in entry) return []
+        const supervisor = successors.get(entry.name)?.supervisor ?? before.get(entry.name)
+        return supervisor ? [[entry.name, supervisor] as const] : []
+      }),
+    )
   }
 
-  #handOver(
-    left: ReadonlySet<string>,
-    before: ReadonlyMap<string, Supervisor>,
-    successors: ReadonlyMap<string, Successor>,
-  ): void {
+  #handOver({ left, before, successors, undo }: Change): void {
     for (const name of left) {
       const old = before.get(name)
-      if (old) handOver(old, successors.get(name)?.supervisor ?? null, this.room.host.clock)
+      if (old) undo.push(named(name, () => handOver(old, successors.get(name)?.supervisor ?? null)))
     }
   }
 
   /** In place: the same process, the same session. */
-  #update(plan: ReloadPlan, next: readonly Entry[]): ReadonlyMap<string, ReadonlySet<string>> {
+  #update({ plan, next, undo }: Change): ReadonlyMap<string, ReadonlySet<string>> {
     const entries = new Map(next.map(entry => [entry.name, entry]))
     const updated = new Map<string, ReadonlySet<string>>()
     for (const { name, options } of plan.updated) {
@@ -230,17 +255,24 @@ export class Reload {
       if (!entry || !supervisor || 'problem' in entry) continue
       const changed = new Set(options)
       updated.set(name, changed)
-      Object.assign(supervisor.spec, this.room.specFor(entry))
-      supervisor.retune(changed)
+      named(name, () => {
+        const back = revise(supervisor.spec, this.room.specFor(entry))
+        undo.push(() => {
+          back()
+          supervisor.retune(changed)
+        })
+        supervisor.retune(changed)
+      })
     }
     return updated
   }
 
   /** What it offered is known as removed, for whoever listed it before. */
-  #bury(removed: readonly string[], next: readonly Entry[]): void {
+  #bury({ plan, next, undo }: Change): void {
     const { gone, store } = this.room
-    const views = new Map(gone.current.upstreams)
-    for (const name of removed) {
+    const before = gone.current.upstreams
+    const views = new Map(before)
+    for (const name of plan.removed) {
       const view = store.current.upstreams.get(name)
       if (view) views.set(name, view)
     }
@@ -249,38 +281,49 @@ export class Reload {
       if (views.size <= MAX_GONE) break
       views.delete(name)
     }
+    undo.push(() => gone.commitViews(before))
     gone.commitViews(views)
   }
 
   // ---- after the commit -----------------------------------------------------------------------------------
 
-  #start(
-    before: ReadonlyMap<string, Supervisor>,
-    successors: ReadonlyMap<string, Successor>,
-    plan: ReloadPlan,
-  ): void {
+  #start({ before, successors, left }: Change): void {
+    const { supervisors, host, isRunning } = this.room
+    for (const successor of successors.values()) this.#trials.end(successor)
+    for (const name of left) {
+      const [old, now] = [before.get(name), supervisors.get(name)]
+      if (!old) continue
+      if (now) followOn(old, now, host.clock)
+      void this.leaving.add(old)
+    }
     let turn = 0
-    const boot = (supervisor: Supervisor) => {
-      if (!this.room.isRunning) return
-      this.room.host.clock.after(turn, () => {
-        if (!this.room.isOver) supervisor.boot()
+    for (const [name, { supervisor, isStarted }] of successors) {
+      if (supervisor.spec.exclusive) supervisor.after(this.leaving.goneOf(name))
+      if (isStarted || !isRunning) continue
+      host.clock.after(turn, () => {
+        if (this.room.isOver) return
+        if (supervisor.resources.size > 0) supervisor.demand()
+        else supervisor.boot()
       })
       turn += 2
     }
-    const followed = plan.removed.some(name => (before.get(name)?.resources.size ?? 0) > 0)
-    for (const [name, old] of before) {
-      const now = this.room.supervisors.get(name)
-      if (now === old) continue
-      const gone = this.leaving.add(old)
-      if (now?.spec.exclusive) now.after(gone)
-    }
-    for (const { supervisor, isStarted } of successors.values()) if (!isStarted) boot(supervisor)
-    if (followed) this.room.reroute()
+    this.room.resume(left, new Set([...left].filter(name => !supervisors.has(name))))
   }
 }
 
-interface Successor {
-  supervisor: Supervisor
-  told: () => void
-  isStarted: boolean
+/** A trial lasts as long as the longest of all: who was ready may be gone by its end. */
+function endedAgain(supervisor: Supervisor): string | null {
+  if (supervisor.state === 'ready') return null
+  return `it ended again: ${supervisor.view().reason ?? supervisor.state}`
+}
+
+/** What fails, with the server at which it did. */
+function named<T>(upstream: string, work: () => T): T {
+  try {
+    return work()
+  } catch (thrown) {
+    const reason = reasonOf(asGatewayError(thrown, upstream))
+    const message = `${upstream}: it cannot be taken over: ${reason}`
+    throw new GatewayError('INTERNAL', message, { upstream, reason, cause: thrown })
+  }
 }

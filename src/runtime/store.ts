@@ -36,7 +36,16 @@ export class Store {
     this.#current = snapshotOf(previous.version + 1, views, this.#catalog)
     // A copy: a listener may leave while it is told, and one that left, in a commit of another's doing too, hears no more.
     for (const listener of [...this.#listeners])
-      if (this.#listeners.has(listener)) listener(this.#current, previous)
+      if (this.#listeners.has(listener)) this.#tell(listener, previous)
+  }
+
+  /** One that fails keeps nobody else from hearing, and undoes nothing; its fault is told as that of any event. */
+  #tell(listener: SnapshotListener, previous: Snapshot): void {
+    try {
+      listener(this.#current, previous)
+    } catch (thrown) {
+      void Promise.reject(thrown)
+    }
   }
 
   onCommit(listener: SnapshotListener): () => void {
@@ -67,6 +76,11 @@ export class Overlay extends Store {
 
   override commitView(view: UpstreamView): void {
     this.#own.set(view.name, Object.freeze(view))
+    this.#rebuild()
+  }
+
+  /** Whoever waits here looks again. */
+  refresh(): void {
     this.#rebuild()
   }
 
@@ -108,8 +122,11 @@ function lazyCatalog(views: Views): () => MergedCatalog {
 
 function sameCatalogInputs(before: Views, after: Views): boolean {
   if (before.size !== after.size) return false
+  // The order decides who has a name that two of them offer.
+  const order = before.keys()
   for (const [name, view] of after) {
     const old = before.get(name)
+    if (order.next().value !== name) return false
     if (!old || !sameOffer(old.catalog, view.catalog) || old.prefix !== view.prefix) return false
     const same = old.state === view.state && old.breaker === view.breaker
     if (!same && affectsListing(old, view)) return false

@@ -56,9 +56,13 @@ export class Subscriptions {
     return subscription
   }
 
-  /** Other instances of servers have taken the place of those that are followed. */
-  reroute(): void {
-    for (const subscription of [...this.#open]) subscription.reroute()
+  /**
+   * Other instances have taken the place of those that are followed, or nobody has.
+   * @param names of these servers; none = of any
+   */
+  reroute(names?: ReadonlySet<string>): void {
+    for (const subscription of [...this.#open])
+      if (!names || subscription.follows(names)) subscription.reroute()
   }
 
   /** None is open any more. */
@@ -84,6 +88,8 @@ interface Registry {
 
 class ResourceSubscription implements Subscription {
   readonly #leaves: (() => void)[] = []
+  /** Servers at which it is followed. */
+  #owners: readonly string[] = []
   #settled = false
   /** The client was told that it stands before a server had taken it up. */
   #early = false
@@ -113,9 +119,14 @@ class ResourceSubscription implements Subscription {
     this.registry.over()
   }
 
+  follows(names: ReadonlySet<string>): boolean {
+    return this.#owners.some(name => names.has(name))
+  }
+
   /** What happened in between nobody heard: the client is told once it is followed again. */
   reroute(): void {
     for (const leave of this.#leaves.splice(0)) leave()
+    this.#owners = []
     this.#refusals = 0
     this.#early ||= this.#settled
     this.route(true)
@@ -144,6 +155,7 @@ class ResourceSubscription implements Subscription {
 
   #follow(candidates: readonly Candidate[]): void {
     this.#asked = candidates.length
+    this.#owners = candidates.map(({ upstream }) => upstream)
     for (const { upstream, native } of candidates) {
       const supervisor = this.room.supervisor(upstream)
       if (!supervisor) {

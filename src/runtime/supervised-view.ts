@@ -57,7 +57,7 @@ export function viewOf(facts: ViewFacts): UpstreamView {
     protocolVersion: connection?.protocolVersion ?? previous?.protocolVersion ?? null,
     serverInfo: connection?.serverInfo ?? previous?.serverInfo ?? null,
     instructions: connection?.instructions ?? previous?.instructions ?? null,
-    settled: facts.settled || (spec.lazy && state.kind === 'idle'),
+    settled: facts.settled || state.kind === 'disabled' || (spec.lazy && state.kind === 'idle'),
     unavailable: spec.unavailable,
     isolation: spec.isolation,
     catalog,

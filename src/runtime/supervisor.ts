@@ -20,7 +20,7 @@ import { Admission } from './admission.js'
 import { type CatalogEvents, CatalogKeeper } from './catalog-keeper.js'
 import { hung, part, stopping } from './endings.js'
 import { asGatewayError, reasonOf } from './failures.js'
-import { whileCurrent } from './handover.js'
+import { whileCurrent, wordsFor } from './handover.js'
 import { findingOf, HealthWatch } from './health-watch.js'
 import { IdleStop } from './idle-stop.js'
 import { LeasePool } from './lease-pool.js'
@@ -39,6 +39,8 @@ export class Supervisor implements UpstreamActions {
   resources: ResourceBook
   /** Who has its place now: what waits here goes on there. */
   successor: Supervisor | 'none' | null = null
+  /** It has no place any more: what runs there may finish, and nothing begins again. */
+  isLeaving = false
   /** Calls without an answer, whatever they wait for. */
   calls = 0
   /** Calls that wait for it to start. */
@@ -58,6 +60,7 @@ export class Supervisor implements UpstreamActions {
   readonly #idleStop: IdleStop
   readonly #host: Host
   readonly #leases: LeasePool
+  readonly #pardon = (since: number) => void this.#feed({ kind: 'pardoned', since })
 
   constructor(
     readonly spec: UpstreamSpec,
@@ -85,10 +88,7 @@ export class Supervisor implements UpstreamActions {
     }
     this.catalog = new CatalogKeeper(spec, host, lists, around.owner === undefined)
     this.resources = new ResourceBook(spec.name, host.clock)
-    this.#leases = new LeasePool(connector, host.clock, {
-      violation: what => events.warning(spec.name, what),
-      stderr: line => events.stderr(spec.name, line),
-    })
+    this.#leases = new LeasePool(connector, host.clock, wordsFor(spec.name, events))
     this.#settled = !spec.enabled
     this.#life = new Lifecycle(
       host,
@@ -100,6 +100,7 @@ export class Supervisor implements UpstreamActions {
         close: () => this.#close(),
         welcome: () => this.#welcome(),
         changed: fresh => this.#turn(fresh),
+        isLeaving: () => this.isLeaving,
       },
       spec.enabled,
     )
@@ -131,9 +132,7 @@ export class Supervisor implements UpstreamActions {
 
   /** Wall-clock ms of its last answer; null before the first. */
   get lastOkAt(): number | null {
-    const { clock } = this.#host
-    const at = this.watch.lastOkAt
-    return Number.isFinite(at) ? clock.wallTime() - (clock.now() - at) : null
+    return this.watch.lastOkWall
   }
 
   /** The connection that suits a caller; a promise where it has to be opened first. */
@@ -190,9 +189,7 @@ export class Supervisor implements UpstreamActions {
 
   /** Resolves when nothing of the upstream is left; rejects when something of it cannot be ended. */
   async stop(): Promise<void> {
-    this.#feed({ kind: 'stopped' })
-    this.#idleStop.stop()
-    this.catalog.stop()
+    this.#end()
     await this.#closed
     await this.#openAttempt
     this.#feed({ kind: 'gone' })
@@ -204,11 +201,16 @@ export class Supervisor implements UpstreamActions {
   /** Ends it at once: no ladder, no farewell. */
   kill(): void {
     const connection = this.#connection ?? this.#closing
+    this.#end()
+    connection?.destroy(stopping(this.spec.name))
+    this.#leases.destroy(stopping(this.spec.name))
+  }
+
+  #end(): void {
     this.#feed({ kind: 'stopped' })
     this.#idleStop.stop()
     this.catalog.stop()
-    connection?.destroy(stopping(this.spec.name))
-    this.#leases.destroy(stopping(this.spec.name))
+    this.around.suspicion.forget(this.spec.name, this.#pardon)
   }
 
   /** It starts when that is over; whoever needs it waits. */
@@ -218,13 +220,13 @@ export class Supervisor implements UpstreamActions {
 
   /** Options in its spec are others now; what it is has not changed. */
   retune(options: ReadonlySet<string>): void {
-    const { supervision, enabled } = this.spec
+    const { supervision, enabled, lazy } = this.spec
     this.admission.resize(supervision.maxInFlight)
     this.#life.policy = { ...this.#life.policy, budget: supervision.restart }
     this.watch.retune()
     if (this.#connection) this.#idleStop.start()
     this.catalog.retune(options)
-    if (options.has('enabled')) this.#feed({ kind: enabled ? 'enabled' : 'disabled' })
+    if (options.has('enabled')) this.#feed(enabled ? { kind: 'enabled', lazily: lazy } : { kind: 'disabled' })
     else if (options.has('lazy')) this.boot()
     this.#commit()
   }
@@ -305,8 +307,7 @@ export class Supervisor implements UpstreamActions {
   }
 
   #listen(epoch: number): ConnectionEvents {
-    const current = () => epoch === this.#life.machine.epoch
-    return whileCurrent(current, this.spec.name, this.around.events, {
+    return whileCurrent(() => epoch === this.#life.machine.epoch, this.spec.name, this.around.events, {
       closed: error => this.#lose(epoch, error),
       notification: (method, params) => {
         this.catalog.notified(method)
@@ -339,7 +340,7 @@ export class Supervisor implements UpstreamActions {
   #blame(kind: 'open-failed' | 'closed', epoch: number, error: GatewayError, counts: boolean): void {
     const { suspicion } = this.around
     const now = this.#host.clock.now()
-    suspicion.failed(this.spec.name, now, since => this.#feed({ kind: 'pardoned', since }))
+    suspicion.failed(this.spec.name, now, this.#pardon)
     const ours = suspicion.isOurs(now, inUse(this.around))
     this.#feed({ kind, epoch, fault: faultOf(error, counts, ours) })
     if (ours) suspicion.pardon(now)

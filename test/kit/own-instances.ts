@@ -16,6 +16,7 @@ import { virtualClock } from './virtual-clock.js'
 /** One connection that was opened, and what it was asked. */
 export interface Opened {
   readonly upstream: string
+  readonly spec: UpstreamSpec
   /** Whose it is, by the header that the credentials put in. */
   readonly user: string
   readonly headers: Readonly<Record<string, string>>
@@ -76,7 +77,11 @@ export function instances(options: WorldOptions = {}) {
   const clock = virtualClock()
   const opened: Opened[] = []
   const told: string[] = []
-  const behaviour = { opening: (_upstream: string, _user: string): Promise<unknown> | null => null }
+  const behaviour = {
+    opening: (_upstream: string, _user: string, _spec: UpstreamSpec): Promise<unknown> | null => null,
+    /** May throw: nothing can be made of this entry. */
+    making: (_spec: UpstreamSpec): void => undefined,
+  }
   const host = { clock, random: { next: () => 0.5, token: () => 'word' } } as unknown as Host
   const runtime = new Runtime({
     host,
@@ -85,25 +90,29 @@ export function instances(options: WorldOptions = {}) {
     upstreams: specs,
     info: { name: 'test', title: 'Test', version: '1' },
     events: { stderr: () => undefined, warning: (_, message) => told.push(message) },
-    connectors: own => ({
-      open: async (events, signal) => {
-        const headers = 'headers' in own.transport ? own.transport.headers : {}
-        const user = (headers['authorization'] ?? 'Bearer nobody').slice('Bearer '.length)
-        await behaviour.opening(own.name, user)
-        signal.throwIfAborted()
-        const made: Opened = {
-          upstream: own.name,
-          user,
-          headers,
-          events,
-          asked: [],
-          followed: new Set(),
-          ended: false,
-        }
-        opened.push(made)
-        return connectionOf(made, own.transport.kind === 'stdio', answer, opened.length)
-      },
-    }),
+    connectors: own => {
+      behaviour.making(own)
+      return {
+        open: async (events, signal) => {
+          const headers = 'headers' in own.transport ? own.transport.headers : {}
+          const user = (headers['authorization'] ?? 'Bearer nobody').slice('Bearer '.length)
+          await behaviour.opening(own.name, user, own)
+          signal.throwIfAborted()
+          const made: Opened = {
+            upstream: own.name,
+            spec: own,
+            user,
+            headers,
+            events,
+            asked: [],
+            followed: new Set(),
+            ended: false,
+          }
+          opened.push(made)
+          return connectionOf(made, own.transport.kind === 'stdio', answer, opened.length)
+        },
+      }
+    },
   })
   const as = (principal: string, session?: object) => ({ principal, ...(session ? { session } : {}) })
   const list = async (principal: string, session?: object) => {

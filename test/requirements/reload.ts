@@ -16,6 +16,18 @@ export const RELOAD_ROWS: readonly Requirement[] = [
     behaviour: 'One faulty entry: nothing changes, every fault is told, status says so.',
   },
   {
+    id: 'M153',
+    source: RELOAD,
+    behaviour:
+      'Every client object is made before anything changes; a failure in the middle leaves the old generation whole.',
+  },
+  {
+    id: 'M154',
+    source: RELOAD,
+    behaviour:
+      'A server that never worked keeps its history while its entry is the same, and is gone when that is removed.',
+  },
+  {
     id: 'M155',
     source: RELOAD,
     behaviour: '1,000 calls across 100 reloads: no unknown tool of a server that is in both.',

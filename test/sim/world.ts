@@ -102,6 +102,7 @@ export class World {
     const virtual = (fn: (...args: unknown[]) => void, ...args: unknown[]) => {
       this.#immediates.push(() => fn(...args))
     }
+    const outer = globalThis.setImmediate
     globalThis.setImmediate = virtual as unknown as typeof setImmediate
     const others = process.listeners('unhandledRejection')
     process.removeAllListeners('unhandledRejection')
@@ -109,7 +110,7 @@ export class World {
     try {
       return await body()
     } finally {
-      globalThis.setImmediate = realImmediate
+      globalThis.setImmediate = outer
       process.removeListener('unhandledRejection', crash)
       for (const listener of others) process.on('unhandledRejection', listener)
     }

@@ -20,6 +20,11 @@ export class Suspicion {
     this.#failed.delete(upstream)
   }
 
+  /** It is no more; another one may have its name. */
+  forget(upstream: string, pardon: Pardon): void {
+    if (this.#failed.get(upstream)?.pardon === pardon) this.#failed.delete(upstream)
+  }
+
   /** It is ours: those that failed first, when that could not be seen yet, are pardoned too. */
   pardon(now: number): void {
     const since = now - WINDOW_MS

@@ -72,7 +72,8 @@ export type SuperviseEvent =
   | { readonly kind: 'pardoned'; readonly since: number }
   /** A person wants it started anew. */
   | { readonly kind: 'restarted' }
-  | { readonly kind: 'enabled' }
+  /** @param lazily it waits until somebody needs it */
+  | { readonly kind: 'enabled'; readonly lazily?: boolean }
   | { readonly kind: 'disabled' }
   /** Nobody used it for long enough. */
   | { readonly kind: 'idled' }
@@ -136,7 +137,8 @@ export function step(
     case 'draining':
       return event.kind === 'gone' ? settle(current, { kind: 'stopped' }) : ignore(current)
     case 'disabled':
-      if (event.kind === 'enabled') return start(forgive(current), now)
+      if (event.kind === 'enabled')
+        return event.lazily ? settle(forgive(current), { kind: 'idle' }) : start(forgive(current), now)
       return event.kind === 'stopped' ? settle(current, { kind: 'stopped' }) : ignore(current)
     default:
       return isForeign(current, event) ? ignore(current) : stepLiving(current, event, moment)

@@ -11,6 +11,7 @@ import type { CallRoom } from '../calls/index.js'
 import { ChangeWatch } from '../change-watch.js'
 import { finished } from '../leaving.js'
 import { Listing, type ListRoom } from '../listing.js'
+import { revise } from '../live-spec.js'
 import type { Host, ListPage, Subscription, SubscriptionEvents } from '../ports.js'
 import { Overlay, Store } from '../store.js'
 import { type SubscriptionCount, Subscriptions } from '../subscriptions.js'
@@ -94,8 +95,8 @@ export class BaseRealm implements Realm {
     return this.changes.watch(scope, listener)
   }
 
-  reroute(): void {
-    this.#subscriptions.reroute()
+  reroute(names: ReadonlySet<string>): void {
+    this.#subscriptions.reroute(names)
   }
 
   subscribe(scope: Scope, uri: string, events: SubscriptionEvents): Subscription {
@@ -110,6 +111,8 @@ export class OwnRealm implements Realm {
   readonly store: Overlay
   readonly #cells = new Map<string, Cell>()
   readonly #refusals = new Map<string, GatewayError>()
+  /** Ended by a reload that is being made. */
+  readonly #retired: Supervisor[] = []
   readonly #listing: Listing
   #changes: ChangeWatch | null = null
   #subscriptions: Subscriptions | null = null
@@ -224,18 +227,36 @@ export class OwnRealm implements Realm {
 
   /** See `Realms.adopt`. */
   adopt(left: ReadonlySet<string>, updated: ReadonlyMap<string, ReadonlySet<string>>): void {
-    const before = this.#cells.size
     for (const cell of [...this.#cells.values()]) {
       const spec = this.specs.get(cell.name)
       const options = updated.get(cell.name)
-      if (!spec || left.has(cell.name)) this.#drop(cell, true).catch(() => undefined)
+      if (!spec || left.has(cell.name)) this.#retire(cell)
       else if (options) {
-        Object.assign(cell.supervisor.spec, specOfCell(spec, this.ofSession))
+        revise(cell.supervisor.spec, specOfCell(spec, this.ofSession))
         cell.supervisor.retune(options)
       }
     }
-    for (const name of left) this.store.clear(name)
-    if (this.#cells.size < before) queueMicrotask(() => this.reroute())
+    for (const name of left) this.#refusals.delete(name)
+    for (const name of [...left, ...updated.keys()]) this.forgetYielded(name)
+  }
+
+  /** After the commit of the base: who waits at an instance that ended goes on at the one that there is now. */
+  resume(left: ReadonlySet<string>, lost: ReadonlySet<string>): void {
+    const retired = this.#retired.splice(0)
+    for (const old of retired.filter(({ calls }) => calls > 0)) {
+      old.successor = this.supervisor(old.spec.name) ?? (lost.has(old.spec.name) ? 'none' : null)
+    }
+    if (retired.length > 0) this.store.refresh()
+    const names = new Set(retired.map(({ spec }) => spec.name))
+    this.#subscriptions?.reroute(
+      new Set([...left].filter(name => lost.has(name) || names.has(name) || this.specs.has(name))),
+    )
+  }
+
+  #retire(cell: Cell): void {
+    cell.supervisor.isLeaving = true
+    this.#retired.push(cell.supervisor)
+    this.#drop(cell, true).catch(() => undefined)
   }
 
   /** For good. */

@@ -37,6 +37,11 @@ export class Realms {
     for (const realm of this.#all()) realm.adopt(left, updated)
   }
 
+  /** After that commit. */
+  resume(left: ReadonlySet<string>, lost: ReadonlySet<string>): void {
+    for (const realm of this.#all()) realm.resume(left, lost)
+  }
+
   /** The maps stay the same: the realms look into them. */
   #learn(specs: readonly UpstreamSpec[]): void {
     this.#isolated.clear()
