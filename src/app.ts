@@ -136,7 +136,7 @@ export function createApp(options: AppOptions): App {
   })
   const stopWatching = watchTransitions(runtime, host, new TransitionLog(log))
   const progress = new StartProgress(log, host.clock, tails)
-  runtime.store.onCommit(snapshot => progress.observe(snapshot))
+  runtime.store.onCommit((snapshot, _previous, changed) => progress.observe(snapshot, changed))
   const transitions = feedTransitions(runtime, host)
   const actions = (name: string) => runtime.actions(name)
   const tester = new Tester({

@@ -9,8 +9,13 @@ export class TransitionLog {
 
   constructor(private readonly log: Log) {}
 
-  observe(snapshot: Snapshot): void {
-    for (const view of snapshot.upstreams.values()) this.#tell(view)
+  /** @param changed default all of them */
+  observe({ upstreams }: Snapshot, changed: Iterable<string> = upstreams.keys()): void {
+    for (const name of changed) {
+      const view = upstreams.get(name)
+      if (view) this.#tell(view)
+      else this.#told.delete(name)
+    }
   }
 
   /** Names that an earlier server took: told once each. */
