@@ -101,7 +101,7 @@ describe('the reloader', () => {
     })
     expect(told).toEqual([result])
     expect(log.map(({ message }) => message)).toEqual([
-      'Configuration 2: added b; removed gone; updated a; changed allowedHosts of the gateway; 0 unchanged.',
+      'Configuration 2: added b; removed gone; updated a (prefix); changed allowedHosts of the gateway; 0 unchanged.',
     ])
     expect(reloader.status).toEqual({
       generation: 2,

@@ -232,7 +232,15 @@ export class Reloader {
   }
 }
 
-function sentence({ added, removed, updated, settings, reordered, unchanged }: ReloadResult): string {
+/** Of each server that changed, so many options are named in a line of the log. */
+const NAMED = 5
+
+function sentence({ added, removed, changes, settings, reordered, unchanged }: ReloadResult): string {
+  const updated = changes.flatMap(({ server, how, options }) => {
+    if (how !== 'restarted' && how !== 'updated') return []
+    const named = options.slice(0, NAMED).map(({ option }) => option)
+    return [`${server} (${[...named, ...(options.length > NAMED ? ['...'] : [])].join(', ')})`]
+  })
   const parts = Object.entries({ added, removed, updated }).flatMap(([word, names]) =>
     names.length > 0 ? [`${word} ${names.join(', ')}`] : [],
   )
