@@ -45,8 +45,8 @@ const FAULTS: Readonly<Record<string, (world: Reloadable) => string>> = {
     return 'c'
   },
   'a change of hands': ({ runtime }) => {
-    const catalog = runtime.supervisors.get('b')?.catalog
-    if (catalog) Object.defineProperty(catalog, 'offered', { get: () => fail() })
+    const old = runtime.supervisors.get('b')
+    if (old) Object.defineProperty(old, 'isLeaving', { get: () => false, set: is => is && fail() })
     return 'b'
   },
 }

@@ -245,3 +245,16 @@ describe('another order', () => {
     expect(versions()).toEqual(['a1', 'b2'])
   })
 })
+
+describe('the lists of a version that does not work yet', () => {
+  test('are those of the one before, and pin nothing for another server', async () => {
+    const world = await reloadable(server('a', '1', { pin: 'enforce' }))
+    const { clock, reload, tools } = world
+    refuses(world, '2')
+    await reload(server('a', '2', { pin: 'enforce', onUpdateFailure: 'replace' }))
+    expect(await tools()).toEqual(['a__t', 'a__wait', 'a__v1'])
+    world.behaviour.opening = () => null
+    await clock.pass(60_000)
+    expect(await tools()).toEqual(['a__t', 'a__wait', 'a__v2'])
+  })
+})

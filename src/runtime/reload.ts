@@ -126,7 +126,13 @@ export class Reload {
     const isMade = new Set([...plan.added, ...plan.restarted])
     for (const entry of wanted) {
       if ('problem' in entry || !isMade.has(entry.name)) continue
-      const make = (heard: () => void) => named(entry.name, () => this.room.make(entry, heard))
+      const old = this.room.supervisors.get(entry.name)
+      const make = (heard: () => void) =>
+        named(entry.name, () => {
+          const supervisor = this.room.make(entry, heard)
+          if (old) supervisor.catalog.inherit(old.catalog)
+          return supervisor
+        })
       successors.set(entry.name, this.#trials.begin(make))
     }
   }
