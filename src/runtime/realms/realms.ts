@@ -1,4 +1,5 @@
 import { type Caller, LIMITS, type UpstreamSpec } from '../../model/index.js'
+import { revise } from '../live-spec.js'
 import type { UpstreamActions } from '../ports.js'
 import type { Supervisor } from '../supervisor.js'
 import { isLocal } from './cell.js'
@@ -33,7 +34,7 @@ export class Realms {
     left: ReadonlySet<string>,
     updated: ReadonlyMap<string, ReadonlySet<string>>,
   ): void {
-    this.#learn(specs)
+    this.#learn(specs, left)
     for (const realm of this.#all()) realm.adopt(left, updated)
   }
 
@@ -42,13 +43,18 @@ export class Realms {
     for (const realm of this.#all()) realm.resume(left, lost)
   }
 
-  /** The maps stay the same: the realms look into them. */
-  #learn(specs: readonly UpstreamSpec[]): void {
+  /** The maps stay the same, and what is in them of servers that stay: realms and connectors look into them. */
+  #learn(specs: readonly UpstreamSpec[], left: ReadonlySet<string> = new Set()): void {
+    const before = new Map(this.#isolated)
     this.#isolated.clear()
     this.#ofSessions.clear()
     for (const spec of specs) {
-      if (spec.isolation !== 'shared') this.#isolated.set(spec.name, spec)
-      if (spec.isolation === 'session') this.#ofSessions.set(spec.name, spec)
+      if (spec.isolation === 'shared') continue
+      const known = left.has(spec.name) ? undefined : before.get(spec.name)
+      if (known) revise(known, spec)
+      const live = known ?? { ...spec }
+      this.#isolated.set(spec.name, live)
+      if (spec.isolation === 'session') this.#ofSessions.set(spec.name, live)
     }
   }
 
