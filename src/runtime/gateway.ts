@@ -186,7 +186,7 @@ export class Runtime implements GatewayCore {
         this.#realms.adopt(working(running), left, updated)
       },
       resume: (left, lost) => {
-        this.#base.reroute(lost)
+        this.#base.resume(lost)
         this.#realms.resume(left, lost)
       },
       warn: events.warning,

@@ -183,3 +183,16 @@ describe('an instance of one identity', () => {
     expect(names).toEqual(['y__t', 'y__wait', 'y__v1'])
   })
 })
+
+test('a server that comes back has the time of a new one for its first list', async () => {
+  const world = await reloadable(own('a'))
+  const { clock, reload, runtime, tools } = world
+  expect(await tools()).toEqual(['a__t', 'a__wait', 'a__v1'])
+  await reload()
+  await clock.pass(60_000)
+  await reload(own('a', '2'))
+  opensLate(world, '2', 1_000)
+  const page = runtime.list('tools', { kind: 'all' }, null, { principal: 'local' })
+  await clock.pass(1_500)
+  expect((await page).items).toHaveLength(3)
+})

@@ -95,8 +95,10 @@ export class BaseRealm implements Realm {
     return this.changes.watch(scope, listener)
   }
 
-  reroute(names: ReadonlySet<string>): void {
-    this.#subscriptions.reroute(names)
+  /** After a reload. @param lost servers that are no more */
+  resume(lost: ReadonlySet<string>): void {
+    for (const name of lost) this.#askedAt.delete(name)
+    this.#subscriptions.reroute(lost)
   }
 
   subscribe(scope: Scope, uri: string, events: SubscriptionEvents): Subscription {
