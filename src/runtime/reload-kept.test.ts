@@ -80,6 +80,32 @@ describe('a server that a reload does not touch', () => {
   })
 })
 
+describe('a call that waits for a place', () => {
+  for (const isolation of ['shared', 'principal'] as const) {
+    test(`at the old version goes on at the new one, and at none when there is none (${isolation})`, async () => {
+      const bound = (version: string) =>
+        server('a', version, { isolation, supervision: { ...server('a').supervision, maxInFlight: 1 } })
+      const { runtime, clock, reload, begin, versions } = await reloadable(bound('1'))
+      await runtime.list('tools', { kind: 'all' }, null, { principal: 'ann' })
+      await clock.pass(100)
+      begin('a__wait', 'ann')
+      const queued = [begin('a__t', 'ann'), begin('a__wait', 'ann'), begin('a__t', 'ann')]
+      await clock.pass(100)
+      const startedAt = clock.now()
+      await reload(bound('2'))
+      expect(said(await (queued[0] ?? begin('a__t', 'ann')).outcome)).toBe('2')
+      await reload()
+      await clock.pass(0)
+      expect(said(await (queued[2] ?? begin('a__t', 'ann')).outcome)).toBe('UPSTREAM_REMOVED')
+      expect(clock.now() - startedAt).toBeLessThan(1_000)
+      expect(versions()).toEqual(['a1', 'a2'])
+      await clock.pass(60_000)
+      expect(versions()).toEqual(['a1 ended', 'a2 ended'])
+      expect(runtime.running).toBe(0)
+    })
+  }
+})
+
 describe('whoever follows a resource', () => {
   test('hears nothing when another server is removed', async () => {
     const { reload, follow, opened, clock } = await reloadable(server('a'), server('b'))

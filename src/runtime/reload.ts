@@ -300,6 +300,7 @@ export class Reload {
       const [old, now] = [before.get(name), supervisors.get(name)]
       if (!old) continue
       if (now) followOn(old, now, host.clock)
+      old.admission.dismiss()
       void this.leaving.add(old)
     }
     let turn = 0

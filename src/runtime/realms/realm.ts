@@ -247,6 +247,7 @@ export class OwnRealm implements Realm {
     const retired = this.#retired.splice(0)
     for (const old of retired.filter(({ calls }) => calls > 0)) {
       old.successor = this.supervisor(old.spec.name) ?? (lost.has(old.spec.name) ? 'none' : null)
+      if (old.successor) old.admission.dismiss()
     }
     if (retired.length > 0) this.store.refresh()
     const names = new Set(retired.map(({ spec }) => spec.name))
