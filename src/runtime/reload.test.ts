@@ -160,6 +160,22 @@ describe('an exclusive server', () => {
     expect(said(await next.outcome)).toBe('2')
   })
 
+  test('waits also where a call needs it from the first moment on', async () => {
+    const bound = (version: string) =>
+      server('a', version, { exclusive: true, supervision: { ...server('a').supervision, maxInFlight: 1 } })
+    const { clock, reload, versions, begin } = await reloadable(bound('1'))
+    const last = begin('a__wait', 'local')
+    const next = begin('a__t', 'local')
+    await clock.pass(100)
+    await reload(bound('2'))
+    await clock.pass(10_000)
+    expect(versions()).toEqual(['a1'])
+    last.cancel()
+    await clock.pass(200)
+    expect(said(await next.outcome)).toBe('2')
+    expect(versions()).toEqual(['a1 ended', 'a2'])
+  })
+
   test('waits for every older version that still has calls, also when it was gone in between', async () => {
     const { clock, reload, versions, begin } = await reloadable(server('a', '1'))
     begin('a__wait', 'local')

@@ -196,6 +196,7 @@ export class Reload {
       throw thrown
     }
     this.isCommitting = false
+    this.#sendOff(change)
     store.commitViews(views)
     this.#start(change)
   }
@@ -291,21 +292,30 @@ export class Reload {
     gone.commitViews(views)
   }
 
+  /** Before anybody hears of the successors, and needs them. */
+  #sendOff({ before, successors, left }: Change): void {
+    for (const name of left) {
+      const old = before.get(name)
+      if (old) void this.leaving.add(old)
+    }
+    for (const [name, successor] of successors) {
+      const { supervisor } = successor
+      this.#trials.end(successor)
+      if (supervisor.spec.exclusive) supervisor.after(this.leaving.goneOf(name))
+    }
+  }
+
   // ---- after the commit -----------------------------------------------------------------------------------
 
   #start({ before, successors, left }: Change): void {
     const { supervisors, host, isRunning } = this.room
-    for (const successor of successors.values()) this.#trials.end(successor)
     for (const name of left) {
       const [old, now] = [before.get(name), supervisors.get(name)]
-      if (!old) continue
-      if (now) followOn(old, now, host.clock)
-      old.admission.dismiss()
-      void this.leaving.add(old)
+      if (old && now) followOn(old, now, host.clock)
+      old?.admission.dismiss()
     }
     let turn = 0
-    for (const [name, { supervisor, isStarted }] of successors) {
-      if (supervisor.spec.exclusive) supervisor.after(this.leaving.goneOf(name))
+    for (const { supervisor, isStarted } of successors.values()) {
       if (isStarted || !isRunning) continue
       host.clock.after(turn, () => {
         if (this.room.isOver) return
