@@ -18,6 +18,7 @@ import {
   type UpstreamView,
 } from '../model/index.js'
 import { refuseLater, startCall } from './calls/index.js'
+import type { ReloadRoom } from './changeover.js'
 import { Crowd } from './crowd.js'
 import { misconfiguredView } from './misconfigured-view.js'
 import type { Neighbourhood, SupervisorEvents } from './neighbourhood.js'
@@ -45,7 +46,7 @@ import {
   specOfCell,
   withCredentials,
 } from './realms/index.js'
-import { type Applied, Reload, type ReloadRoom } from './reload.js'
+import { type Applied, Reload } from './reload.js'
 import { renderEntry } from './rewrite.js'
 import { Store } from './store.js'
 import { Supervisor } from './supervisor.js'
