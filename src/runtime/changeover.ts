@@ -160,7 +160,7 @@ export class Changeover {
       (kept.has(entry.name) ? shown.get(entry.name) : undefined) ??
       supervisors.get(entry.name)?.view() ??
       this.room.viewOf(entry)
-    return new Map(next.map(entry => [entry.name, Object.freeze(viewOf(entry))]))
+    return new Map(next.map(entry => [entry.name, named(entry.name, () => Object.freeze(viewOf(entry)))]))
   }
 }
 

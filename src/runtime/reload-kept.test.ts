@@ -3,6 +3,7 @@ import { said, spec } from '../../test/kit/own-instances.js'
 import { opensLate, reloadable, server } from '../../test/kit/reloadable.js'
 import { failedWith, lost } from '../../test/kit/runtime-world.js'
 import { verifies } from '../../test/kit/verifies.js'
+import { LIMITS } from '../model/index.js'
 
 /** Each identity has its own. */
 const own = (name: string, version = '1') => server(name, version, { isolation: 'principal' })
@@ -208,6 +209,30 @@ describe('an instance of one identity', () => {
     const names = runtime.snapshotFor({ principal: 'ann' }).catalog.listed.tools.map(({ key }) => key)
     expect(names).toEqual(['y__t', 'y__wait', 'y__v1'])
   })
+})
+
+test('an instance that had to make room is not listed under names of before', async () => {
+  const { clock, reload, runtime, tools } = await reloadable(own('a'))
+  const told: string[] = []
+  runtime.onListChanged({ kind: 'all' }, kind => told.push(kind), { principal: 'first' })
+  const first = tools('first')
+  await clock.pass(1_000)
+  await first
+  for (let user = 0; user < LIMITS.instances; user += 1) {
+    const page = tools(`u${user}`)
+    await clock.pass(1)
+    await page
+  }
+  const names = () => runtime.snapshotFor({ principal: 'first' }).catalog.listed.tools.map(({ key }) => key)
+  expect(names()).toEqual(['a__t', 'a__wait', 'a__v1'])
+  told.splice(0)
+  await reload({ ...own('a'), prefix: 'z' })
+  expect(names()).toEqual([])
+  await clock.pass(1_000)
+  expect(told).toContain('tools')
+  const page = tools('first')
+  await clock.pass(10)
+  expect(await page).toEqual(['z__t', 'z__wait', 'z__v1'])
 })
 
 test('a server that comes back has the time of a new one for its first list', async () => {
