@@ -272,11 +272,11 @@ export class Runtime implements GatewayCore {
   }
 
   onListChanged(scope: Scope, listener: (kind: Kind) => void, caller: Caller): () => void {
-    return this.#realms.of(caller).watch(scope, listener)
+    return this.#realms.listeners.watch(scope, listener, caller)
   }
 
   subscribe(scope: Scope, uri: string, caller: Caller, events: SubscriptionEvents): Subscription {
-    return this.#realms.of(caller).subscribe(scope, uri, events)
+    return this.#realms.listeners.subscribe(scope, uri, caller, events)
   }
 
   endSession(session: object): void {

@@ -144,6 +144,37 @@ describe('whoever follows a resource', () => {
   })
 })
 
+describe('a server of which each identity gets its own', () => {
+  test('is listened to there from then on, and back again where all share it', async () => {
+    const { runtime, clock, reload, follow, opened } = await reloadable(server('a'), server('b'))
+    const told: string[] = []
+    const leave = runtime.onListChanged({ kind: 'all' }, kind => told.push(kind), { principal: 'ann' })
+    const [a, b] = [await follow('a', 'ann'), await follow('b', 'ann')]
+    await reload(own('a', '2'), server('b'))
+    await clock.pass(5_000)
+    // Nobody called anything.
+    expect(runtime.instances('a')).toMatchObject({ total: 1, unhealthy: 0 })
+    expect(told).toContain('tools')
+    expect(a.told).toEqual(['stands', 'updated'])
+    const followed = () =>
+      opened.filter(made => !made.ended && made.followed.size > 0).map(made => made.upstream)
+    expect(followed().sort()).toEqual(['a', 'b'])
+    told.splice(0)
+    await reload(server('a', '3'), server('b'))
+    await clock.pass(5_000)
+    expect(told).toContain('tools')
+    // Once for the change of hands, and perhaps once more when it is taken up.
+    expect(new Set(a.told.slice(2))).toEqual(new Set(['updated']))
+    for (const one of [a, b]) one.end()
+    leave()
+    expect(followed()).toEqual([])
+    told.splice(0)
+    await reload(server('a', '4'), server('b'))
+    await clock.pass(5_000)
+    expect(told).toEqual([])
+  })
+})
+
 describe('an instance of one identity', () => {
   const late = async () => {
     const world = await reloadable(own('a'))

@@ -4,6 +4,7 @@ import type { UpstreamActions } from '../ports.js'
 import type { Supervisor } from '../supervisor.js'
 import { isLocal } from './cell.js'
 import type { InstanceFigures } from './cell-table.js'
+import { Listeners } from './listeners.js'
 import { OwnRealm, type Realm, type RealmRoom } from './realm.js'
 
 /** Who sees what: everybody the base, unless there are servers that are not shared by all. */
@@ -14,6 +15,7 @@ export class Realms {
   readonly #ended = new WeakSet<object>()
   readonly #isolated = new Map<string, UpstreamSpec>()
   readonly #ofSessions = new Map<string, UpstreamSpec>()
+  readonly listeners = new Listeners(caller => this.of(caller))
   #stopped = false
 
   constructor(
@@ -40,6 +42,7 @@ export class Realms {
 
   /** After that commit. */
   resume(left: ReadonlySet<string>, lost: ReadonlySet<string>): void {
+    this.listeners.follow()
     for (const realm of this.#all()) realm.resume(left, lost)
   }
 
