@@ -4,7 +4,7 @@ import type { Log } from './log.js'
 /** One log line per change of an upstream's state or cause, not one per request or per try. */
 export class TransitionLog {
   readonly #told = new Map<string, string>()
-  readonly #shadowed = new Set<string>()
+  #shadowed: ReadonlySet<string> = new Set()
   #alike: ReadonlySet<string> = new Set()
 
   constructor(private readonly log: Log) {}
@@ -14,19 +14,20 @@ export class TransitionLog {
     for (const name of changed) {
       const view = upstreams.get(name)
       if (view) this.#tell(view)
+      // One that comes back later is news.
       else this.#told.delete(name)
     }
   }
 
   /** Names that an earlier server took: told once each. */
   shadowed(entries: readonly Shadowed[]): void {
-    for (const { kind, key, upstream, by, reachableAs } of entries) {
-      const id = `${kind}\0${key}\0${upstream}`
-      if (this.#shadowed.has(id)) continue
-      this.#shadowed.add(id)
+    const ids = entries.map(({ kind, key, upstream }) => `${kind}\0${key}\0${upstream}`)
+    for (const [index, { kind, key, upstream, by, reachableAs }] of entries.entries()) {
+      if (this.#shadowed.has(ids[index] ?? '')) continue
       const way = reachableAs ? `it can be called as ${reachableAs}` : 'it cannot be called'
       this.log({ level: 'warn', upstream, message: `${key} (${kind}) is hidden by the one of ${by}; ${way}` })
     }
+    this.#shadowed = new Set(ids)
   }
 
   /** Names that a person may take for another: told once each. */

@@ -5,6 +5,7 @@ import type { Clock, Timer } from './ports.js'
 interface Waiter {
   readonly principal: string
   readonly go: () => void
+  readonly refuse: () => void
   timer: Timer | null
 }
 
@@ -49,7 +50,7 @@ export class Admission {
    * @returns the way to stop waiting; null when the queue is full
    */
   wait(principal: string, ms: number, go: () => void, refuse: () => void): (() => void) | null {
-    const waiter: Waiter = { principal, go, timer: null }
+    const waiter: Waiter = { principal, go, refuse, timer: null }
     if (!this.#queue.push(principal, waiter)) return null
     const stop = () => {
       waiter.timer?.cancel()
@@ -59,6 +60,14 @@ export class Admission {
       if (stop()) refuse()
     })
     return stop
+  }
+
+  /** Whoever waits has to look elsewhere. */
+  dismiss(): void {
+    for (let waiter = this.#queue.shift(); waiter; waiter = this.#queue.shift()) {
+      waiter.timer?.cancel()
+      waiter.refuse()
+    }
   }
 
   leave(): void {

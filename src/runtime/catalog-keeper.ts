@@ -50,10 +50,12 @@ export class CatalogKeeper {
   #offered: UpstreamCatalog = EMPTY_CATALOG
   /** What of it may be used. */
   #current: UpstreamCatalog = EMPTY_CATALOG
+  /** Lists of the one whose place it took: known, and nothing to be judged by. */
+  readonly #borrowed = new Set<Kind>()
   #connection: Connection | null = null
   #forgetting: Timer | null = null
   readonly #lists: Readonly<Record<Kind, ListKeeper>>
-  #pins: PinWatch
+  readonly #pins: PinWatch
   readonly #memory: CatalogMemory | null
 
   /** @param shared false = these lists are what one caller alone may see: they never reach the disk */
@@ -61,10 +63,10 @@ export class CatalogKeeper {
     private readonly spec: UpstreamSpec,
     private readonly host: Pick<Host, 'clock' | 'random' | 'memory'>,
     private readonly events: CatalogEvents,
-    private readonly shared = true,
+    shared = true,
   ) {
     this.reads = new ReadCache(host.clock, spec.cacheTtlMs, events.readBytes, tool => resultTtlOf(spec, tool))
-    this.#pins = this.#newPins()
+    this.#pins = new PinWatch(spec, shared ? host : { clock: host.clock }, message => events.warning(message))
     this.#memory = shared ? new CatalogMemory(spec, host) : null
     const keeperOf = (kind: Kind) =>
       new ListKeeper(kind, spec, host, {
@@ -83,16 +85,11 @@ export class CatalogKeeper {
     if (known) this.restore(known.catalog, known.ageMs)
   }
 
-  /** As the server says, whatever of it may be used. */
-  get offered(): UpstreamCatalog {
-    return this.#offered
-  }
-
   /** Options of its server are others now. What they forbid is gone at once; what they allow again has to be fetched. */
   retune(options: ReadonlySet<string>): void {
     this.reads.limitTtl(this.spec.cacheTtlMs)
     if (options.has('cacheResults')) this.reads.clear()
-    if (options.has('pin')) this.#pins = this.#newPins()
+    if (options.has('pin')) this.#pins.retune()
     if (!SHAPING.some(option => options.has(option))) return
     for (const kind of KINDS) {
       const known = this.#offered[kind]
@@ -101,11 +98,9 @@ export class CatalogKeeper {
     void this.refresh()
   }
 
-  #newPins(): PinWatch {
-    const { host, shared } = this
-    return new PinWatch(this.spec, shared ? host : { clock: host.clock }, message =>
-      this.events.warning(message),
-    )
+  /** It is to take the place of the other one. */
+  inherit(old: CatalogKeeper): void {
+    this.#pins.inherit(old.#pins)
   }
 
   get current(): UpstreamCatalog {
@@ -137,6 +132,19 @@ export class CatalogKeeper {
       this.#set(kind, 'items' in known ? { ...known, items } : known)
     }
     this.#forgetAfter(LIMITS.staleMs - ageMs)
+  }
+
+  /** Until it has lists of its own, those of the other one are known, as far as they could be used there. */
+  borrow(old: CatalogKeeper): void {
+    if (this.#connection || KINDS.every(kind => old.#offered[kind].state === 'unknown')) return
+    for (const kind of KINDS) {
+      const known = old.#current[kind]
+      const items = allowedOf(this.spec, kind, itemsIn(known))
+      this.#borrowed.add(kind)
+      if (known.state === 'live') this.#set(kind, { ...known, items, state: 'stale' })
+      else this.#set(kind, 'items' in known ? { ...known, items } : known)
+    }
+    this.#forgetAfter(LIMITS.staleMs)
   }
 
   /** Fetches every kind, each on its own; `done` is called once all were had or given up. */
@@ -235,6 +243,7 @@ export class CatalogKeeper {
 
   #publish(kind: Kind, catalog: KindCatalog): void {
     if (this.#offered[kind].state === 'absent' && catalog.state === 'absent') return
+    if (catalog.state !== 'failed') this.#borrowed.delete(kind)
     this.#set(kind, catalog)
     this.#memory?.keep(this.#offered, true)
     this.events.changed()
@@ -242,6 +251,7 @@ export class CatalogKeeper {
 
   #set(kind: Kind, catalog: KindCatalog): void {
     this.#offered = { ...this.#offered, [kind]: catalog }
-    this.#current = { ...this.#current, [kind]: this.#pins.admit(kind, catalog) }
+    const usable = this.#borrowed.has(kind) ? catalog : this.#pins.admit(kind, catalog)
+    this.#current = { ...this.#current, [kind]: usable }
   }
 }

@@ -18,6 +18,7 @@ import {
   type UpstreamView,
 } from '../model/index.js'
 import { refuseLater, startCall } from './calls/index.js'
+import type { ReloadRoom } from './changeover.js'
 import { Crowd } from './crowd.js'
 import { misconfiguredView } from './misconfigured-view.js'
 import type { Neighbourhood, SupervisorEvents } from './neighbourhood.js'
@@ -45,7 +46,7 @@ import {
   specOfCell,
   withCredentials,
 } from './realms/index.js'
-import { type Applied, Reload, type ReloadRoom } from './reload.js'
+import { type Applied, Reload } from './reload.js'
 import { renderEntry } from './rewrite.js'
 import { Store } from './store.js'
 import { Supervisor } from './supervisor.js'
@@ -187,7 +188,7 @@ export class Runtime implements GatewayCore {
         this.#realms.adopt(working(running), left, updated)
       },
       resume: (left, lost) => {
-        this.#base.reroute(lost)
+        this.#base.resume(lost)
         this.#realms.resume(left, lost)
       },
       warn: events.warning,
@@ -272,11 +273,11 @@ export class Runtime implements GatewayCore {
   }
 
   onListChanged(scope: Scope, listener: (kind: Kind) => void, caller: Caller): () => void {
-    return this.#realms.of(caller).watch(scope, listener)
+    return this.#realms.listeners.watch(scope, listener, caller)
   }
 
   subscribe(scope: Scope, uri: string, caller: Caller, events: SubscriptionEvents): Subscription {
-    return this.#realms.of(caller).subscribe(scope, uri, events)
+    return this.#realms.listeners.subscribe(scope, uri, caller, events)
   }
 
   endSession(session: object): void {

@@ -1,4 +1,3 @@
-import { KINDS, type UpstreamCatalog } from '../model/index.js'
 import type { SupervisorEvents } from './neighbourhood.js'
 import type { Clock, ConnectionEvents } from './ports.js'
 import { ResourceBook } from './resource-book.js'
@@ -35,8 +34,7 @@ export function whileCurrent(
 
 /** Another one has its place, or nobody: its lists stand until there are new ones. @returns the way back */
 export function handOver(old: Supervisor, successor: Supervisor | null): () => void {
-  const known = old.catalog.offered
-  if (KINDS.some(kind => known[kind].state !== 'unknown')) successor?.catalog.restore(aged(known), 0)
+  successor?.catalog.borrow(old.catalog)
   // What a person switched off stays off.
   if (old.state === 'disabled' && old.spec.enabled) void successor?.disable()
   old.isLeaving = true
@@ -53,14 +51,4 @@ export function followOn(old: Supervisor, successor: Supervisor, clock: Clock): 
   old.resources = new ResourceBook(old.spec.name, clock)
   if (successor.connection) successor.resources.connected(successor.connection)
   else successor.resources.disconnected()
-}
-
-/** Lists of a connection that is another one's: known, and no longer of this moment. */
-function aged(catalog: UpstreamCatalog): UpstreamCatalog {
-  const old = { ...catalog }
-  for (const kind of KINDS) {
-    const known = old[kind]
-    if (known.state === 'live') old[kind] = { ...known, state: 'stale' }
-  }
-  return old
 }

@@ -11,6 +11,7 @@ import {
   type KindCatalog,
   LIMITS,
   type PinMode,
+  type UpstreamSpec,
   usableIn,
 } from '../model/index.js'
 import { PinWatch } from './pin-watch.js'
@@ -293,4 +294,54 @@ test(`pins of what is not offered any more are bounded: the ${LIMITS.removedPins
   expect(pins.length).toBe(1_500 + LIMITS.removedPins)
   expect(pins.some(({ key }) => key === 't0-0')).toBe(false)
   expect(pins.some(({ key }) => key === 't2-0')).toBe(true)
+})
+
+describe('pins without a disk', () => {
+  type Spec = { -readonly [Key in keyof UpstreamSpec]: UpstreamSpec[Key] }
+  const watchOf = (part: Partial<UpstreamSpec>) => {
+    const spec: Spec = { ...SPEC, ...part }
+    const watch = new PinWatch(spec, { clock: virtualClock() }, () => undefined)
+    const usable = (offer: Offer) => usableIn(watch.admit('tools', live(offer))).map(({ key }) => key)
+    const turn = (mode: PinMode) => {
+      spec.pin = mode
+      watch.retune()
+    }
+    return { watch, usable, turn }
+  }
+  const program = (command: string, key: string): Partial<UpstreamSpec> => ({
+    pin: 'enforce',
+    transport: { kind: 'stdio', command, args: [], env: { KEY: key } },
+  })
+
+  test('outlast every change of the mode: nothing is approved by it, and nothing forgotten', () => {
+    const { watch, usable, turn } = watchOf({ pin: 'warn' })
+    usable({ read: 'Reads.', write: 'Writes.' })
+    expect(usable({ read: 'Reads!', write: 'Writes!' })).toEqual(['read', 'write'])
+    watch.approve(['write'])
+    for (const mode of ['enforce', 'off', 'enforce'] as const) {
+      turn(mode)
+      const isFree = mode === 'off'
+      expect(usable({ read: 'Reads!', write: 'Writes!' })).toEqual(isFree ? ['read', 'write'] : ['write'])
+      expect(held({ watch })).toEqual(isFree ? [] : ['read changed'])
+      expect(changed({ watch })).toEqual(isFree ? [] : ['read'])
+    }
+    turn('warn')
+    expect(usable({ read: 'Reads!', write: 'Writes!' })).toEqual(['read', 'write'])
+    expect(changed({ watch })).toEqual(['read'])
+  })
+
+  test('are those of the version before, as long as it is the same server', () => {
+    const old = watchOf(program('x', '1'))
+    old.usable({ read: 'Reads.' })
+    const renewed = watchOf(program('x', '2'))
+    renewed.watch.inherit(old.watch)
+    expect(renewed.usable({ read: 'Reads!' })).toEqual([])
+    renewed.watch.approve([])
+    const again = watchOf(program('x', '3'))
+    again.watch.inherit(renewed.watch)
+    expect(again.usable({ read: 'Reads!' })).toEqual(['read'])
+    const other = watchOf(program('y', '3'))
+    other.watch.inherit(again.watch)
+    expect(other.usable({ read: 'Reads?' })).toEqual(['read'])
+  })
 })

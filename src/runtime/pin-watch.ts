@@ -20,6 +20,7 @@ import {
   type KindCatalog,
   type UpstreamSpec,
 } from '../model/index.js'
+import { pinIdentityOf } from './catalog-memory.js'
 import { PINNED_KINDS, PinBook, textOf } from './pin-book.js'
 import type { Host, SavedPin } from './ports.js'
 
@@ -36,7 +37,8 @@ const NEW: Verdict = { kind: 'new' }
  * what differs later is told of, or held until a person approves it. Nothing is ever rewritten.
  */
 export class PinWatch {
-  readonly #book: PinBook | null
+  /** Also while nothing is watched: what was approved before is so still when it is again. */
+  #kept: PinBook | null = null
   readonly #verdicts = new Map<Kind, ReadonlyMap<string, Verdict>>()
   readonly #offered = new Map<Kind, readonly Component[]>()
   readonly #shown = new Map<Kind, readonly Component[]>()
@@ -50,8 +52,25 @@ export class PinWatch {
     private readonly host: Pick<Host, 'clock' | 'memory'>,
     private readonly warn: (message: string) => void,
   ) {
-    this.#book = spec.pin === 'off' ? null : new PinBook(spec, host)
-    if (this.#book?.lost) this.#begin(this.#book)
+    this.retune()
+  }
+
+  /** Its mode may be another one now; the lists have to be admitted again. */
+  retune(): void {
+    this.#verdicts.clear()
+    this.#findings = null
+    if (this.spec.pin === 'off' || this.#kept) return
+    this.#kept = new PinBook(this.spec, this.host)
+    if (this.#kept.lost) this.#begin(this.#kept)
+  }
+
+  /** The same server in another version: what a person approved there is approved, and nothing else. */
+  inherit(old: PinWatch): void {
+    if (old.#kept && pinIdentityOf(old.spec) === pinIdentityOf(this.spec)) this.#kept = old.#kept
+  }
+
+  get #book(): PinBook | null {
+    return this.spec.pin === 'off' ? null : this.#kept
   }
 
   /** What of a list may be used. The same object where nothing of it is held. */

@@ -45,11 +45,14 @@ const FAULTS: Readonly<Record<string, (world: Reloadable) => string>> = {
     return 'c'
   },
   'a change of hands': ({ runtime }) => {
-    const catalog = runtime.supervisors.get('b')?.catalog
-    if (catalog) Object.defineProperty(catalog, 'offered', { get: () => fail() })
+    const old = runtime.supervisors.get('b')
+    if (old) Object.defineProperty(old, 'isLeaving', { get: () => false, set: is => is && fail() })
     return 'b'
   },
 }
+
+/** An entry that fails in the last moment, when it is to be shown. */
+const LATE = Object.defineProperty({ name: 'x', problem: 'no url' }, 'prefix', { get: fail }) as Entry
 
 function failFor(own: UpstreamSpec, which: string): void {
   if (own.name + versionOf(own) === which) fail()
@@ -110,6 +113,23 @@ describe('a reload that fails in the middle', () => {
     expect(await runtime.stop()).toEqual([])
     await clock.pass(60_000)
     expect(clock.armed).toBe(0)
+  })
+
+  verifies(['M153'], 'in its last moment has ended nothing that is not started again', async () => {
+    const own = (version: string) => server('i', version, { isolation: 'principal' })
+    const world = await reloadable(server('c'), own('1'), server('d'))
+    const { runtime, clock, call, tools, versions } = world
+    await tools('ann')
+    await clock.pass(100)
+    expect(await call('i__t', 'ann')).toBe('1')
+    const wanted = [server('c', '1', { enabled: false }), own('2'), LATE]
+    const failure = await runtime.reload(wanted).catch((thrown: unknown) => thrown)
+    expect(failure).toMatchObject({ upstream: 'x', message: 'x: it cannot be taken over: no room' })
+    expect(runtime.snapshot.upstreams.get('c')?.state).toBe('starting')
+    await clock.pass(100)
+    expect([...runtime.snapshot.upstreams.keys()]).toEqual(['c', 'i', 'd'])
+    for (const name of ['c', 'd', 'i']) expect(await call(`${name}__t`, 'ann')).toBe('1')
+    expect(versions()).not.toContain('i2')
   })
 
   test('can be made again', async () => {

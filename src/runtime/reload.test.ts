@@ -160,6 +160,22 @@ describe('an exclusive server', () => {
     expect(said(await next.outcome)).toBe('2')
   })
 
+  test('waits also where a call needs it from the first moment on', async () => {
+    const bound = (version: string) =>
+      server('a', version, { exclusive: true, supervision: { ...server('a').supervision, maxInFlight: 1 } })
+    const { clock, reload, versions, begin } = await reloadable(bound('1'))
+    const last = begin('a__wait', 'local')
+    const next = begin('a__t', 'local')
+    await clock.pass(100)
+    await reload(bound('2'))
+    await clock.pass(10_000)
+    expect(versions()).toEqual(['a1'])
+    last.cancel()
+    await clock.pass(200)
+    expect(said(await next.outcome)).toBe('2')
+    expect(versions()).toEqual(['a1 ended', 'a2'])
+  })
+
   test('waits for every older version that still has calls, also when it was gone in between', async () => {
     const { clock, reload, versions, begin } = await reloadable(server('a', '1'))
     begin('a__wait', 'local')
@@ -243,5 +259,18 @@ describe('another order', () => {
     expect(await call('x__t', 'local')).toBe('2')
     expect(await call('a__t', 'local')).toBe('1')
     expect(versions()).toEqual(['a1', 'b2'])
+  })
+})
+
+describe('the lists of a version that does not work yet', () => {
+  test('are those of the one before, and pin nothing for another server', async () => {
+    const world = await reloadable(server('a', '1', { pin: 'enforce' }))
+    const { clock, reload, tools } = world
+    refuses(world, '2')
+    await reload(server('a', '2', { pin: 'enforce', onUpdateFailure: 'replace' }))
+    expect(await tools()).toEqual(['a__t', 'a__wait', 'a__v1'])
+    world.behaviour.opening = () => null
+    await clock.pass(60_000)
+    expect(await tools()).toEqual(['a__t', 'a__wait', 'a__v2'])
   })
 })

@@ -1,45 +1,10 @@
 import { type Entry, isEmptyPlan, planReload, type ReloadPlan } from '../core/reload/index.js'
-import { GatewayError, type UpstreamSpec, type UpstreamView } from '../model/index.js'
-import { asGatewayError, reasonOf } from './failures.js'
-import { followOn, handOver } from './handover.js'
+import type { UpstreamSpec } from '../model/index.js'
+import { type Change, Changeover, named, type ReloadRoom } from './changeover.js'
+import { followOn } from './handover.js'
 import { Leaving } from './leaving.js'
-import { revise } from './live-spec.js'
-import type { Host } from './ports.js'
-import type { Store } from './store.js'
 import type { Supervisor } from './supervisor.js'
 import { type Successor, Trials } from './trials.js'
-
-/** Removed servers whose names are still known as such. */
-const MAX_GONE = 100
-
-/** What a reload changes. */
-export interface ReloadRoom {
-  readonly host: Host
-  readonly store: Store
-  readonly gone: Store
-  /** By name, in config order. */
-  readonly supervisors: Map<string, Supervisor>
-  /** Its servers may be started. */
-  readonly isRunning: boolean
-  readonly isOver: boolean
-  /** One that is not started yet. @param heard told of each view that it would show */
-  make(spec: UpstreamSpec, heard?: () => void): Supervisor
-  /** The values as its shared instance runs them. */
-  specFor(spec: UpstreamSpec): UpstreamSpec
-  viewOf(entry: Entry): UpstreamView
-  /** What instances of single identities run. */
-  adopt(
-    running: readonly Entry[],
-    left: ReadonlySet<string>,
-    updated: ReadonlyMap<string, ReadonlySet<string>>,
-  ): void
-  /**
-   * After the commit: whoever waited at an instance that ended, or followed its resources, goes on.
-   * @param lost servers without a successor
-   */
-  resume(left: ReadonlySet<string>, lost: ReadonlySet<string>): void
-  warn(upstream: string, message: string): void
-}
 
 export interface Applied {
   readonly plan: ReloadPlan
@@ -48,17 +13,6 @@ export interface Applied {
 }
 
 type Successors = Map<string, Successor>
-
-/** One commit: what is, what is to be, and the way back while something may still fail. */
-interface Change {
-  readonly plan: ReloadPlan
-  readonly next: readonly Entry[]
-  readonly successors: ReadonlyMap<string, Successor>
-  readonly before: ReadonlyMap<string, Supervisor>
-  /** Removed, or replaced. */
-  readonly left: ReadonlySet<string>
-  readonly undo: (() => void)[]
-}
 
 /** Brings what runs in line with another configuration: all is prepared first, then one commit, then the rest leaves. */
 export class Reload {
@@ -111,7 +65,8 @@ export class Reload {
         this.#dismiss(successors.values())
         return { plan, failed: [] }
       }
-      this.#commit(this.#changeOf(plan, wanted, successors, new Set(failed.map(({ upstream }) => upstream))))
+      const refused = new Set(failed.map(({ upstream }) => upstream))
+      this.#commit(this.#changeOf(plan, wanted, successors, refused), successors)
       return { plan, failed }
     } catch (thrown) {
       this.#dismiss(successors.values())
@@ -126,25 +81,35 @@ export class Reload {
     const isMade = new Set([...plan.added, ...plan.restarted])
     for (const entry of wanted) {
       if ('problem' in entry || !isMade.has(entry.name)) continue
-      const make = (heard: () => void) => named(entry.name, () => this.room.make(entry, heard))
+      const old = this.room.supervisors.get(entry.name)
+      const make = (heard: () => void) =>
+        named(entry.name, () => {
+          const supervisor = this.room.make(entry, heard)
+          if (old) supervisor.catalog.inherit(old.catalog)
+          return supervisor
+        })
       successors.set(entry.name, this.#trials.begin(make))
     }
   }
 
   /** Lets those that would take the place of one that works show that they work too. */
   async #try(wanted: readonly Entry[], successors: Successors): Promise<Applied['failed']> {
-    const tried = wanted.flatMap(entry => {
+    const refused = new Map<string, string>()
+    const trials = wanted.flatMap(entry => {
       const [old, successor] = [this.room.supervisors.get(entry.name), successors.get(entry.name)]
       if (!old || !successor || 'problem' in entry || !this.#goesBeside(old, entry)) return []
-      return [{ entry, successor, result: this.#trials.run(successor) }]
+      const refuse = (reason: string | null) => {
+        if (reason === null || entry.onUpdateFailure === 'replace' || !successors.delete(entry.name)) return
+        refused.set(entry.name, reason)
+        this.#dismiss([successor])
+      }
+      const result = this.#trials.run(successor).then(refuse)
+      return [result.then(() => () => refuse(endedAgain(successor.supervisor)))]
     })
-    const results = await Promise.all(tried.map(({ result }) => result))
-    return tried.flatMap(({ entry: { name, onUpdateFailure }, successor }, index) => {
-      const reason = results[index] ?? endedAgain(successor.supervisor)
-      if (reason === null || onUpdateFailure === 'replace') return []
-      successors.delete(name)
-      this.#dismiss([successor])
-      return [{ upstream: name, reason }]
+    for (const lookAgain of await Promise.all(trials)) lookAgain()
+    return wanted.flatMap(({ name: upstream }) => {
+      const reason = refused.get(upstream)
+      return reason === undefined ? [] : [{ upstream, reason }]
     })
   }
 
@@ -168,137 +133,76 @@ export class Reload {
     successors: Successors,
     refused: ReadonlySet<string>,
   ): Change {
-    const old = new Map(this.running.map(entry => [entry.name, entry]))
+    const { running } = this
+    const old = new Map(running.map(entry => [entry.name, entry]))
     const next = wanted.map(entry => (refused.has(entry.name) ? (old.get(entry.name) ?? entry) : entry))
     const left = new Set([...plan.removed, ...plan.restarted].filter(name => !refused.has(name)))
-    return { plan, next, successors, before: new Map(this.room.supervisors), left, undo: [] }
+    return {
+      plan,
+      running,
+      next,
+      successors: new Map(successors),
+      before: new Map(this.room.supervisors),
+      left,
+    }
   }
 
   // ---- the commit -----------------------------------------------------------------------------------------
 
-  /** Everything that can fail comes before anything of it is seen; a store never fails. */
-  #commit(change: Change): void {
-    const { store } = this.room
-    this.isCommitting = true
-    let views: ReadonlyMap<string, UpstreamView>
-    try {
-      views = this.#swap(change)
-    } catch (thrown) {
-      for (const back of change.undo.reverse()) back()
-      this.isCommitting = false
-      for (const { name } of change.plan.updated) this.#showAgain(name)
-      throw thrown
-    }
-    this.isCommitting = false
-    store.commitViews(views)
+  /** Everything that can fail comes before anything of it is seen. */
+  #commit(change: Change, successors: Successors): void {
+    const views = this.#changeOver(change)
+    // They have their places.
+    successors.clear()
+    this.running = change.next
+    this.#sendOff(change)
+    this.room.store.commitViews(views)
     this.#start(change)
   }
 
-  #swap(change: Change): ReadonlyMap<string, UpstreamView> {
-    const { plan, next, left, undo } = change
-    const { room } = this
-    const shown = room.store.current.upstreams
-    this.#seat(change)
-    this.#handOver(change)
-    const updated = this.#update(change)
-    const before = this.running
-    undo.push(() => {
-      this.running = before
-      room.adopt(before, new Set(), updated)
-    })
-    this.running = next
-    room.adopt(next, left, updated)
-    this.#bury(change)
-    const kept = new Set(plan.kept)
-    const viewOf = (entry: Entry) =>
-      (kept.has(entry.name) ? shown.get(entry.name) : undefined) ??
-      room.supervisors.get(entry.name)?.view() ??
-      room.viewOf(entry)
-    return new Map(next.map(entry => [entry.name, Object.freeze(viewOf(entry))]))
+  #changeOver(change: Change): ReturnType<Changeover['make']> {
+    this.isCommitting = true
+    try {
+      return new Changeover(this.room, change).make()
+    } catch (thrown) {
+      this.isCommitting = false
+      // What changed in place and back again may not be quite as it was shown.
+      for (const { name } of change.plan.updated) this.#show(name)
+      throw thrown
+    } finally {
+      this.isCommitting = false
+    }
   }
 
-  #showAgain(name: string): void {
+  #show(name: string): void {
     const supervisor = this.room.supervisors.get(name)
     if (supervisor) this.room.store.commitView(supervisor.view())
   }
 
-  #seat({ next, before, successors, undo }: Change): void {
-    const { supervisors } = this.room
-    const place = (seats: Iterable<readonly [string, Supervisor]>) => {
-      supervisors.clear()
-      for (const [name, supervisor] of seats) supervisors.set(name, supervisor)
-    }
-    undo.push(() => place(before))
-    place(
-      next.flatMap(entry => {
-        if ('problem' in entry) return []
-        const supervisor = successors.get(entry.name)?.supervisor ?? before.get(entry.name)
-        return supervisor ? [[entry.name, supervisor] as const] : []
-      }),
-    )
-  }
-
-  #handOver({ left, before, successors, undo }: Change): void {
+  /** Before anybody hears of the successors, and needs them. */
+  #sendOff({ before, successors, left }: Change): void {
     for (const name of left) {
       const old = before.get(name)
-      if (old) undo.push(named(name, () => handOver(old, successors.get(name)?.supervisor ?? null)))
+      if (old) void this.leaving.add(old)
     }
-  }
-
-  /** In place: the same process, the same session. */
-  #update({ plan, next, undo }: Change): ReadonlyMap<string, ReadonlySet<string>> {
-    const entries = new Map(next.map(entry => [entry.name, entry]))
-    const updated = new Map<string, ReadonlySet<string>>()
-    for (const { name, options } of plan.updated) {
-      const entry = entries.get(name)
-      const supervisor = this.room.supervisors.get(name)
-      if (!entry || !supervisor || 'problem' in entry) continue
-      const changed = new Set(options)
-      updated.set(name, changed)
-      named(name, () => {
-        const back = revise(supervisor.spec, this.room.specFor(entry))
-        undo.push(() => {
-          back()
-          supervisor.retune(changed)
-        })
-        supervisor.retune(changed)
-      })
+    for (const [name, successor] of successors) {
+      const { supervisor } = successor
+      this.#trials.end(successor)
+      if (supervisor.spec.exclusive) supervisor.after(this.leaving.goneOf(name))
     }
-    return updated
-  }
-
-  /** What it offered is known as removed, for whoever listed it before. */
-  #bury({ plan, next, undo }: Change): void {
-    const { gone, store } = this.room
-    const before = gone.current.upstreams
-    const views = new Map(before)
-    for (const name of plan.removed) {
-      const view = store.current.upstreams.get(name)
-      if (view) views.set(name, view)
-    }
-    for (const { name } of next) views.delete(name)
-    for (const name of views.keys()) {
-      if (views.size <= MAX_GONE) break
-      views.delete(name)
-    }
-    undo.push(() => gone.commitViews(before))
-    gone.commitViews(views)
   }
 
   // ---- after the commit -----------------------------------------------------------------------------------
 
   #start({ before, successors, left }: Change): void {
     const { supervisors, host, isRunning } = this.room
-    for (const successor of successors.values()) this.#trials.end(successor)
     for (const name of left) {
       const [old, now] = [before.get(name), supervisors.get(name)]
-      if (!old) continue
-      if (now) followOn(old, now, host.clock)
-      void this.leaving.add(old)
+      if (old && now) followOn(old, now, host.clock)
+      old?.admission.dismiss()
     }
     let turn = 0
-    for (const [name, { supervisor, isStarted }] of successors) {
-      if (supervisor.spec.exclusive) supervisor.after(this.leaving.goneOf(name))
+    for (const { supervisor, isStarted } of successors.values()) {
       if (isStarted || !isRunning) continue
       host.clock.after(turn, () => {
         if (this.room.isOver) return
@@ -315,15 +219,4 @@ export class Reload {
 function endedAgain(supervisor: Supervisor): string | null {
   if (supervisor.state === 'ready') return null
   return `it ended again: ${supervisor.view().reason ?? supervisor.state}`
-}
-
-/** What fails, with the server at which it did. */
-function named<T>(upstream: string, work: () => T): T {
-  try {
-    return work()
-  } catch (thrown) {
-    const reason = reasonOf(asGatewayError(thrown, upstream))
-    const message = `${upstream}: it cannot be taken over: ${reason}`
-    throw new GatewayError('INTERNAL', message, { upstream, reason, cause: thrown })
-  }
 }

@@ -17,6 +17,7 @@ export function versionOf({ transport }: UpstreamSpec): string {
 /** One tool that every version has, and one that bears its name; a call of `wait` is never answered. */
 function answer({ method, params }: UpstreamRequest, { spec: own }: Opened): string | null {
   if (method === 'tools/list') return toolList('t', 'wait', `v${versionOf(own)}`)
+  if (method === 'resources/list') return JSON.stringify({ resources: [{ uri: 'note:///n', name: 'n' }] })
   if (method !== 'tools/call') return '{}'
   const isWaiting = Buffer.from(params?.bytes ?? '').includes('wait"')
   return isWaiting ? null : JSON.stringify({ content: [{ type: 'text', text: versionOf(own) }] })
@@ -26,7 +27,7 @@ export type Reloadable = Awaited<ReturnType<typeof reloadable>>
 
 /** With these servers running. */
 export async function reloadable(...specs: readonly UpstreamSpec[]) {
-  const world = instances({ specs, answer })
+  const world = instances({ specs, answer, credentials: () => null })
   const { runtime, clock, opened } = world
   runtime.boot()
   await clock.pass(1_000)
@@ -42,7 +43,17 @@ export async function reloadable(...specs: readonly UpstreamSpec[]) {
   }
   const tools = async (principal = 'local') =>
     nameOf(await runtime.list('tools', { kind: 'all' }, null, { principal }))
-  return { ...world, versions, living, reload, tools }
+  /** Follows the resource of a server; what is told of it. */
+  const follow = async (name: string, principal = 'local') => {
+    const told: string[] = []
+    const settled = (refusal: unknown) => void told.push(refusal ? 'refused' : 'stands')
+    const events = { settled, updated: () => void told.push('updated') }
+    const scope = { kind: 'all' } as const
+    const { end } = runtime.subscribe(scope, `note://${name}~//n`, { principal }, events)
+    await clock.pass(100)
+    return { told, end }
+  }
+  return { ...world, versions, living, reload, tools, follow }
 }
 
 /** It takes that long to start, or for ever. */

@@ -179,7 +179,8 @@ export class Dispatch implements RunningCall {
     if (!trial) return this.#refuse(unavailable(this.supervisor.view(), this.#clock.now()))
     void trial.then(() => {
       if (this.#over) return
-      if (this.supervisor.watch.breaker.kind === 'closed') this.#seek()
+      const { successor, watch } = this.supervisor
+      if (successor || watch.breaker.kind === 'closed') this.#seek()
       else this.#refuse(unavailable(this.supervisor.view(), this.#clock.now()))
     })
   }
@@ -201,7 +202,8 @@ export class Dispatch implements RunningCall {
       },
       () => {
         this.#stopWaiting = null
-        this.#refuse(full())
+        if (this.supervisor.successor) this.#seek()
+        else this.#refuse(full())
       },
     )
     this.#stopWaiting = stop

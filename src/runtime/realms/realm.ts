@@ -95,8 +95,10 @@ export class BaseRealm implements Realm {
     return this.changes.watch(scope, listener)
   }
 
-  reroute(names: ReadonlySet<string>): void {
-    this.#subscriptions.reroute(names)
+  /** After a reload. @param lost servers that are no more */
+  resume(lost: ReadonlySet<string>): void {
+    for (const name of lost) this.#askedAt.delete(name)
+    this.#subscriptions.reroute(lost)
   }
 
   subscribe(scope: Scope, uri: string, events: SubscriptionEvents): Subscription {
@@ -245,6 +247,7 @@ export class OwnRealm implements Realm {
     const retired = this.#retired.splice(0)
     for (const old of retired.filter(({ calls }) => calls > 0)) {
       old.successor = this.supervisor(old.spec.name) ?? (lost.has(old.spec.name) ? 'none' : null)
+      if (old.successor) old.admission.dismiss()
     }
     if (retired.length > 0) this.store.refresh()
     const names = new Set(retired.map(({ spec }) => spec.name))

@@ -1,8 +1,10 @@
 import { type Caller, LIMITS, type UpstreamSpec } from '../../model/index.js'
+import { revise } from '../live-spec.js'
 import type { UpstreamActions } from '../ports.js'
 import type { Supervisor } from '../supervisor.js'
 import { isLocal } from './cell.js'
 import type { InstanceFigures } from './cell-table.js'
+import { Listeners } from './listeners.js'
 import { OwnRealm, type Realm, type RealmRoom } from './realm.js'
 
 /** Who sees what: everybody the base, unless there are servers that are not shared by all. */
@@ -13,6 +15,7 @@ export class Realms {
   readonly #ended = new WeakSet<object>()
   readonly #isolated = new Map<string, UpstreamSpec>()
   readonly #ofSessions = new Map<string, UpstreamSpec>()
+  readonly listeners = new Listeners(caller => this.of(caller))
   #stopped = false
 
   constructor(
@@ -33,22 +36,28 @@ export class Realms {
     left: ReadonlySet<string>,
     updated: ReadonlyMap<string, ReadonlySet<string>>,
   ): void {
-    this.#learn(specs)
+    this.#learn(specs, left)
     for (const realm of this.#all()) realm.adopt(left, updated)
   }
 
   /** After that commit. */
   resume(left: ReadonlySet<string>, lost: ReadonlySet<string>): void {
+    this.listeners.follow()
     for (const realm of this.#all()) realm.resume(left, lost)
   }
 
-  /** The maps stay the same: the realms look into them. */
-  #learn(specs: readonly UpstreamSpec[]): void {
+  /** The maps stay the same, and what is in them of servers that stay: realms and connectors look into them. */
+  #learn(specs: readonly UpstreamSpec[], left: ReadonlySet<string> = new Set()): void {
+    const before = new Map(this.#isolated)
     this.#isolated.clear()
     this.#ofSessions.clear()
     for (const spec of specs) {
-      if (spec.isolation !== 'shared') this.#isolated.set(spec.name, spec)
-      if (spec.isolation === 'session') this.#ofSessions.set(spec.name, spec)
+      if (spec.isolation === 'shared') continue
+      const known = left.has(spec.name) ? undefined : before.get(spec.name)
+      if (known) revise(known, spec)
+      const live = known ?? { ...spec }
+      this.#isolated.set(spec.name, live)
+      if (spec.isolation === 'session') this.#ofSessions.set(spec.name, live)
     }
   }
 

@@ -4,7 +4,8 @@ import type { Entry } from '../../../src/core/reload/index.js'
 import { KINDS } from '../../../src/model/index.js'
 import { World } from '../world.js'
 import { type Picture, pictureOf, type ServerPicture, serverPicture, staleMerge } from './picture.js'
-import { asked, CALLERS, createStand, listed, type Stand, useAll, wakeAll } from './stand.js'
+import { asked, CALLERS, createStand, listed, type Stand, useAll, wakeAll, within } from './stand.js'
+import { inJson } from './under-way.js'
 import { identityOf } from './versions.js'
 
 const WARM_MS = 15_000
@@ -65,7 +66,7 @@ async function expectRouting(stand: Stand): Promise<void> {
     }
     for (const kind of ['tools', 'prompts', 'resources'] as const) {
       for (const [key, { upstream }] of merged.byKey[kind]) {
-        const said = await asked(stand, kind, key, caller)
+        const said = await within(stand, asked(stand, kind, key, caller), 90_000)
         const isReady = upstreams.get(upstream)?.state === 'ready'
         if (isReady)
           expect([key, said]).toEqual([key, expect.stringContaining(wordsOf(entries.get(upstream)))])
@@ -75,8 +76,8 @@ async function expectRouting(stand: Stand): Promise<void> {
   }
 }
 
-/** As they stand in a JSON text. */
+/** By which an answer of it is known. */
 function wordsOf(entry: Entry | undefined): string {
   if (!entry || 'problem' in entry) return 'nobody'
-  return JSON.stringify(identityOf(entry.transport)).slice(1, -1)
+  return inJson(identityOf(entry.transport))
 }

@@ -5,6 +5,7 @@ import { World } from '../world.js'
 import { anyHistory, type Step } from './configs.js'
 import { expectSameAsFresh } from './fresh.js'
 import { createStand, rewritten, type Stand, useAll, within } from './stand.js'
+import { callAll, expectAnswered } from './under-way.js'
 import { isBroken, versionOf } from './versions.js'
 
 const RUNS = Number(process.env['HOLDFAST_RELOAD_RUNS'] ?? 400)
@@ -35,7 +36,11 @@ async function reload(stand: Stand, { entries, thenMs, isUsed }: Step): Promise<
   const expected = effective(stand, entries)
   const refused = entries.filter((entry, index) => entry !== expected[index]).map(({ name }) => name)
   stand.wanted = expected
+  const before = runtime.entries
+  const calls = callAll(stand)
   const { failed } = await within(stand, runtime.reload(structuredClone(entries)))
+  await within(stand, Promise.all(calls.map(({ said }) => said)), 90_000)
+  await expectAnswered(calls, before, expected)
   expect(runtime.entries).toEqual(expected)
   expect(failed.map(({ upstream }) => upstream).sort()).toEqual(refused.sort())
   if (isUsed) await useAll(stand)

@@ -115,8 +115,8 @@ const METHODS = {
   resources: ['resources/read', 'uri'],
 } as const
 
-/** What the answer says, or the code of the failure. */
-export async function asked(
+/** What the answer says, or the code of the failure; the time has to pass by itself. */
+export function asked(
   stand: Stand,
   kind: keyof typeof METHODS,
   key: string,
@@ -128,7 +128,7 @@ export async function asked(
     const context = { ...caller, scope: ALL, era: 'legacy', capabilities: Buffer.from('{}') } as const
     stand.runtime.call({ method, params, context }, resolve)
   })
-  return textOf(await within(stand, outcome, 90_000))
+  return outcome.then(textOf)
 }
 
 function textOf(outcome: Outcome): string {
@@ -157,7 +157,8 @@ export async function wakeAll(stand: Stand): Promise<void> {
 export async function useAll(stand: Stand): Promise<void> {
   for (const caller of CALLERS) {
     for (const kind of ['tools', 'prompts', 'resources'] as const) {
-      for (const key of await listed(stand, kind, caller)) await asked(stand, kind, key, caller)
+      for (const key of await listed(stand, kind, caller))
+        await within(stand, asked(stand, kind, key, caller), 90_000)
     }
   }
 }
