@@ -25,6 +25,34 @@ export interface Aim {
   ended?(told: Told): void
 }
 
+export interface Load {
+  readonly clients: number
+  /** Stands in front of every nonce. */
+  readonly label: string
+  next(): Aim
+  readonly random: () => number
+  readonly pauseMs: number
+}
+
+/** Calls of many clients, every second one of the legacy era, for as long as the work takes. */
+export async function underLoad(
+  url: string,
+  { clients, label, next, random, pauseMs }: Load,
+  work: () => Promise<void>,
+): Promise<readonly Told[]> {
+  let isOver = false
+  const all = Array.from(
+    { length: clients },
+    (_, at) => new LoadClient(url, `${label}${at}-`, at % 2 === 0 ? 'legacy' : 'modern'),
+  )
+  const load = all.map(client => client.run(next, random, () => isOver, pauseMs))
+  const worked = work().finally(() => {
+    isOver = true
+  })
+  await Promise.all([worked, ...load])
+  return all.flatMap(({ told }) => told)
+}
+
 interface Answer {
   readonly status: number
   readonly headers: Readonly<Record<string, string | string[] | undefined>>

@@ -124,6 +124,14 @@ export function descriptorsOf(pid: number): readonly string[] {
   })
 }
 
+/** How many files and folders it lets the system watch. */
+export function watchesOf(pid: number): number {
+  const folder = `/proc/${pid}/fdinfo`
+  return readdirSync(folder)
+    .map(name => readProc(pid, `fdinfo/${name}`).split('inotify wd:').length - 1)
+    .reduce((sum, n) => sum + n, 0)
+}
+
 /** Bytes of memory that it holds now. */
 export function residentBytes(pid: number): number {
   const kilobytes = /VmRSS:\s+(\d+) kB/.exec(readProc(pid, 'status'))?.[1]

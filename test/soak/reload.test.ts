@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { dice, pick } from '../kit/dice.js'
 import { Fleet, type Layout, placed } from '../kit/fleet.js'
 import { startGateway, type TestGateway } from '../kit/gateway.js'
-import { LoadClient } from '../kit/load-client.js'
+import { underLoad } from '../kit/load-client.js'
 import { isAlive } from '../kit/processes.js'
 import { SAVES, type Save } from '../kit/save.js'
 import { until } from '../kit/until.js'
@@ -38,21 +38,12 @@ interface World {
 }
 
 /** Calls of all clients for as long as the work takes. */
-async function underLoad(world: World, label: string, work: () => Promise<void>): Promise<void> {
+async function underCalls(world: World, label: string, work: () => Promise<void>): Promise<void> {
   const { gateway, history, random, calls } = world
-  let isOver = false
   const next = () => history.aim(random, call => calls.push(call))
-  const clients = Array.from(
-    { length: CLIENTS },
-    (_, at) => new LoadClient(gateway.url, `${label}${at}`, at % 2 === 0 ? 'legacy' : 'modern'),
-  )
-  const load = Promise.all(clients.map(client => client.run(next, random, () => isOver, PAUSE_MS)))
-  const worked = work().finally(() => {
-    isOver = true
-  })
-  await Promise.all([worked, load])
-  const lists = clients.flatMap(({ told }) => told.filter(({ nonce }) => nonce === 'list'))
-  expect(lists).toEqual([])
+  const load = { clients: CLIENTS, label, next, random, pauseMs: PAUSE_MS }
+  const told = await underLoad(gateway.url, load, work)
+  expect(told.filter(({ nonce }) => nonce === 'list')).toEqual([])
 }
 
 async function save({ gateway, fleet, random }: World, layout: Layout, how: Save): Promise<void> {
@@ -143,12 +134,12 @@ test(
     await withWorld(async world => {
       const { fleet, follower, history, random, calls } = world
       const editor = new Editor([...fleet.fakes.keys()], random)
-      await underLoad(world, 'w', () => editFor(world, editor, SECONDS / 3, Math.ceil(EDITS / 3)))
+      await underCalls(world, 'w', () => editFor(world, editor, SECONDS / 3, Math.ceil(EDITS / 3)))
       await backToFirst(world)
       const before = await atRest(world)
       const written = history.layouts.length
       const started = performance.now()
-      await underLoad(world, 'e', () => editFor(world, editor, SECONDS, EDITS))
+      await underCalls(world, 'e', () => editFor(world, editor, SECONDS, EDITS))
       const seconds = (performance.now() - started) / 1_000
       await backToFirst(world)
       const after = await atRest(world, before)
