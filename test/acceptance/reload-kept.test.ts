@@ -1,4 +1,3 @@
-import { writeFileSync } from 'node:fs'
 import { describe, expect } from 'vitest'
 import type { UpstreamStatus } from '../../src/control/status.js'
 import { connectV1Http } from '../kit/clients.js'
@@ -7,15 +6,9 @@ import { type TestGateway, withGateway } from '../kit/gateway.js'
 import { isAlive } from '../kit/processes.js'
 import { until } from '../kit/until.js'
 import { verifies } from '../kit/verifies.js'
+import { take, WAYS } from './reload-shared.js'
 import { CRASHING, callTool, options } from './shared.js'
 
-const WAYS: readonly (readonly [FakeTransport, 'legacy' | 'modern'])[] = [
-  ['stdio', 'legacy'],
-  ['stdio', 'modern'],
-  ['http', 'legacy'],
-  ['http', 'modern'],
-  ['sse', 'legacy'],
-]
 const SCRIPT: Script = {
   builtins: ['echo', 'count'],
   tools: [{ name: 'hold', steps: [{ wait: 'held' }], behaves: 'echo' }],
@@ -24,13 +17,6 @@ const SCRIPT: Script = {
 }
 const OTHER = { transport: 'stdio', script: { builtins: ['echo'] } } as const
 const KEPT_RESULTS = { cacheResults: { count: '60s' } }
-
-/** Writes the config, and waits until it is the one that runs. */
-async function take(gateway: TestGateway, mcpServers: object): Promise<void> {
-  const { generation = 0 } = (await gateway.status()).gateway.config
-  writeFileSync(gateway.configFile, JSON.stringify({ mcpServers }))
-  await gateway.waitFor(({ gateway: { config } }) => config.generation === generation + 1)
-}
 
 /** Everything that a new start, or a new session, would change. */
 async function identity(gateway: TestGateway, fake: Fake) {

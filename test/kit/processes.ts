@@ -124,6 +124,16 @@ export function descriptorsOf(pid: number): readonly string[] {
   })
 }
 
+/** How many connections it has to that port of this machine. */
+export function connectionsTo(pid: number, port: number): number {
+  const own = new Set(descriptorsOf(pid))
+  const [, ...rows] = readFileSync('/proc/net/tcp', 'utf8').trim().split('\n')
+  return rows.filter(row => {
+    const [, , remote = '', , , , , , , inode = ''] = row.trim().split(/\s+/)
+    return Number.parseInt(remote.split(':')[1] ?? '', 16) === port && own.has(`socket:[${inode}]`)
+  }).length
+}
+
 /** How many files and folders it lets the system watch. */
 export function watchesOf(pid: number): number {
   const folder = `/proc/${pid}/fdinfo`
