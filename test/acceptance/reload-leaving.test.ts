@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs'
+import { ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js'
 import { describe, expect } from 'vitest'
 import { type ClientV1, connectV1Http } from '../kit/clients.js'
 import { type Fake, type FakeTransport, type Script, type ServerEntry, withFakes } from '../kit/fake-mcp.js'
@@ -6,7 +8,7 @@ import { assertNoneLeft, connectionsTo, findProcesses, isAlive } from '../kit/pr
 import { openToxic, type Toxic } from '../kit/toxic.js'
 import { until } from '../kit/until.js'
 import { verifies } from '../kit/verifies.js'
-import { ECHO, takeNow } from './reload-shared.js'
+import { configOf, ECHO, takeNow } from './reload-shared.js'
 import { callTool, failureOf, options } from './shared.js'
 import { freshMark, marked, STUBBORN } from './stopping-shared.js'
 
@@ -132,6 +134,64 @@ describe('a remote server that leaves with a reload', () => {
   }
 })
 
+const QUESTION = {
+  method: 'elicitation/create',
+  params: { message: 'who?', requestedSchema: { type: 'object', properties: { name: { type: 'string' } } } },
+}
+
+describe('a server that leaves with a reload', () => {
+  verifies(['M156'], 'ends the sessions of callers who can be asked too, after their answers', async () => {
+    await withFakes([{ script: {} }], async fake => {
+      await withGateway({ mcpServers: { a: fake.entry } }, async gateway => {
+        await gateway.settled()
+        const client = await connectV1Http(gateway.url, { capabilities: { elicitation: {} } })
+        const answers: (() => void)[] = []
+        client.setRequestHandler(ElicitRequestSchema, async () => {
+          await new Promise<void>(resolve => answers.push(resolve))
+          return { action: 'accept', content: { name: 'me' } }
+        })
+        for (const [at, next] of [{ a: renewed(fake.entry) }, {}].entries()) {
+          const asking = callTool(client, 'a__ask', QUESTION)
+          await until('it asks', () => answers.length === at + 1)
+          await takeNow(gateway, next)
+          answers[at]?.()
+          expect((await asking).structuredContent).toMatchObject({ answers: [{ content: { name: 'me' } }] })
+        }
+        const ended = () => fake.records.ofKind('session-end').map(({ session, how }) => `${session} ${how}`)
+        const { sessions } = fake.records
+        expect(sessions.length).toBeGreaterThan(2)
+        await fake.records.waitFor(() => ended().length === sessions.length)
+        expect([...ended()].sort()).toEqual(sessions.map(session => `${session} delete`).sort())
+        await client.close()
+      })
+    })
+  })
+
+  verifies(['M156', 'M158'], 'before it was ever ready is given up', async () => {
+    const hang = { kind: 'hang' } as const
+    await withFakes(
+      [
+        { ...STUBBORN, script: { ...STUBBORN.script, faults: [{ on: 'start', do: hang }] } },
+        { script: { faults: [{ on: '*', do: hang }] } },
+      ],
+      async (child, remote) => {
+        const mark = freshMark()
+        await withGateway(
+          { mcpServers: { child: marked(child, mark), remote: remote.entry } },
+          async gateway => {
+            await until('it runs', () => findProcesses(mark).length === 2)
+            await remote.records.waitFor(records => records.ofKind('request').length > 0)
+            await takeNow(gateway, {})
+            await assertNoneLeft(mark, GONE_MS)
+            const port = Number(new URL(remote.url ?? '').port)
+            await until('it is left alone', () => connectionsTo(gateway.pid, port) === 0)
+          },
+        )
+      },
+    )
+  })
+})
+
 describe('a program that leaves with a reload', () => {
   const withStubborn = (
     use: (gateway: TestGateway, entry: ServerEntry, mark: string, fake: Fake) => Promise<void>,
@@ -200,5 +260,28 @@ describe('a program that leaves with a reload', () => {
       expect((await gateway.exit).code).toBe(130)
       await assertNoneLeft(mark)
     }),
+  )
+})
+
+describe('a new version that hangs', () => {
+  verifies(
+    ['M157'],
+    'is ended with the gateway that tries it',
+    () =>
+      withFakes([STUBBORN], async fake => {
+        const mark = freshMark()
+        const entry = marked(fake, mark)
+        await withGateway({ mcpServers: { a: entry } }, async gateway => {
+          await gateway.waitForState('a', 'ready')
+          await until('its own child runs', () => findProcesses(mark).length === 2)
+          await fake.patch({ faults: [{ on: '*', do: { kind: 'hang' } }] })
+          const text = configOf({ a: { ...entry, env: { ...entry.env, REVISION: '1' } } })
+          writeFileSync(gateway.configFile, text)
+          await until('it is tried', () => findProcesses(mark).length === 4)
+          expect(await gateway.stop()).toBe(0)
+          await assertNoneLeft(mark, 100)
+        })
+      }),
+    30_000,
   )
 })

@@ -22,15 +22,16 @@ const GROWTH = 128 * 1024 * 1024
 async function withFleet(
   size: number,
   use: (fleet: Fleet, gateway: TestGateway, layout: Layout) => Promise<void>,
+  wishes: readonly Placed['wish'][] = [],
 ): Promise<void> {
   const fleet = await Fleet.start(size)
-  const layout = [...fleet.fakes.keys()].map(placed)
+  const layout = [...fleet.fakes.keys()].map((name, at) => ({ ...placed(name), wish: wishes[at] ?? {} }))
   const mcpServers = Object.fromEntries(layout.map(one => [one.name, fleet.entry(one)]))
   try {
     await withGateway(
       { mcpServers },
       async gateway => {
-        await allReady(gateway)
+        await gateway.settled(30_000)
         await use(fleet, gateway, layout)
         expect(innerFaults(gateway.stderr)).toEqual([])
       },
@@ -103,6 +104,44 @@ describe('a reload under load', () => {
         expect(failuresIn(told, fleet.runs())).toEqual([])
         expect(told.length).toBeGreaterThan(edits.length * CLIENTS)
       })
+    },
+    120_000,
+  )
+
+  verifies(
+    ['F62'],
+    'of a server that cannot run twice, or is lazy, or has few places fails no call either',
+    async () => {
+      const wishes = [
+        { exclusive: true },
+        { lazy: true },
+        { maxInFlight: 2 },
+        { exclusive: true, lazy: true },
+      ]
+      await withFleet(
+        wishes.length,
+        async (fleet, gateway, first) => {
+          const random = dice(64)
+          let layout = first
+          const next = () => {
+            const { name: upstream } = pick(layout, random)
+            return { upstream, tool: `${upstream}__${pick(['echo', 'slow'], random)}` }
+          }
+          const told = await underLoad(
+            gateway.url,
+            { clients: CLIENTS, label: 'wish-', next, random, pauseMs: 100 },
+            async () => {
+              for (let revision = 1; revision <= EDITS * wishes.length; revision += 1) {
+                layout = alter(layout, layout[revision % wishes.length]?.name ?? '', { revision })
+                writeFileSync(gateway.configFile, fleet.text(layout))
+                await gateway.waitFor(({ gateway: { config } }) => config.generation === revision + 1, 20_000)
+              }
+            },
+          )
+          expect(failuresIn(told, fleet.runs())).toEqual([])
+        },
+        wishes,
+      )
     },
     120_000,
   )

@@ -9,6 +9,8 @@ export interface Placed {
   readonly timeoutMs: number
   /** Its tool `spare` is not offered. */
   readonly hidesSpare: boolean
+  /** Further options. */
+  readonly wish?: Readonly<Record<string, unknown>>
 }
 
 /** What a config file of some moment has, in its order. */
@@ -77,13 +79,14 @@ export class Fleet {
     await Promise.all([...this.fakes.values()].map(fake => fake.stop()))
   }
 
-  entry({ name, revision, prefix, timeoutMs, hidesSpare }: Placed): ServerEntry {
+  entry({ name, revision, prefix, timeoutMs, hidesSpare, wish }: Placed): ServerEntry {
     const { entry, script } = this.fake(name)
     const mark = String(revision)
     return {
       ...entry,
       ...(entry.command ? { env: { REVISION: mark } } : { headers: { 'x-revision': mark } }),
       holdfast: {
+        ...wish,
         prefix,
         requestTimeout: `${timeoutMs}ms`,
         // On a busy machine the silence of a child that starts must not be taken for a legacy server's.
