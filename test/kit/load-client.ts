@@ -53,6 +53,11 @@ export async function underLoad(
   return all.flatMap(({ told }) => told)
 }
 
+/** A gateway on a busy machine may refuse work for a moment; nothing of it ran. */
+const TOO_BUSY = 'the gateway is overloaded'
+const RETRY_MS = 500
+const TRIES = 40
+
 interface Answer {
   readonly status: number
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
@@ -85,7 +90,7 @@ export class LoadClient {
   async #list(): Promise<void> {
     const { messages } = await this.#ask('tools/list', {})
     const last = JSON.parse(messages.at(-1) ?? '{}') as { result?: { tools?: unknown } }
-    if (!Array.isArray(last.result?.tools)) {
+    if (!Array.isArray(last.result?.tools) && !messages.at(-1)?.includes(TOO_BUSY)) {
       const outcome = `not a list: ${messages.at(-1)}`
       this.told.push({ nonce: 'list', upstream: '', tool: '', answers: 1, outcome, reason: '' })
     }
@@ -96,16 +101,26 @@ export class LoadClient {
     const told: Told = { nonce, upstream, tool, answers: 0, outcome: 'none', reason: '' }
     this.told.push(told)
     try {
-      const { messages } = await this.#ask('tools/call', { name: tool, arguments: { nonce } }, tool)
-      for (const text of messages) {
-        const message = JSON.parse(text) as Final
-        if (message.id === undefined) continue
-        told.answers += 1
-        told.outcome = outcomeOf(message, nonce)
-        told.reason = message.result?._meta?.['dev.holdfast/failure']?.reason ?? message.error?.message ?? ''
+      for (let tries = 0; tries < TRIES; tries += 1) {
+        await this.#try(told)
+        if (told.reason !== TOO_BUSY) break
+        await delay(RETRY_MS)
       }
     } finally {
       ended?.(told)
+    }
+  }
+
+  async #try(told: Told): Promise<void> {
+    const { nonce, tool } = told
+    told.answers = 0
+    const { messages } = await this.#ask('tools/call', { name: tool, arguments: { nonce } }, tool)
+    for (const text of messages) {
+      const message = JSON.parse(text) as Final
+      if (message.id === undefined) continue
+      told.answers += 1
+      told.outcome = outcomeOf(message, nonce)
+      told.reason = message.result?._meta?.['dev.holdfast/failure']?.reason ?? message.error?.message ?? ''
     }
   }
 
@@ -130,8 +145,12 @@ export class LoadClient {
       capabilities: {},
       clientInfo: { name: this.name, version: '1' },
     }
-    const { headers } = await this.#post({ jsonrpc: '2.0', id: 0, method: 'initialize', params })
-    this.#session = String(headers['mcp-session-id'])
+    let answer = await this.#post({ jsonrpc: '2.0', id: 0, method: 'initialize', params })
+    for (let tries = 1; tries < TRIES && answer.status === 503; tries += 1) {
+      await delay(RETRY_MS)
+      answer = await this.#post({ jsonrpc: '2.0', id: 0, method: 'initialize', params })
+    }
+    this.#session = String(answer.headers['mcp-session-id'])
     await this.#post(
       { jsonrpc: '2.0', method: 'notifications/initialized' },
       { 'mcp-session-id': this.#session },
