@@ -18,5 +18,7 @@ export function keepUp(app: App, path: string, { watch = true }: WatchOptions): 
   // What came of it is in the log and in the status.
   const changed = () => void app.reload(undefined, { mayBeHalf: true }).catch(() => undefined)
   const watching = watchFile(path, changed)
+  // It may have changed between its first reading and the first look of the watch.
+  changed()
   return () => watching.close()
 }

@@ -12,6 +12,7 @@ import {
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { connectV1Http } from '../kit/clients.js'
 import { dice } from '../kit/dice.js'
@@ -22,9 +23,10 @@ import { freshFolder } from '../kit/run-folder.js'
 import { SAVES } from '../kit/save.js'
 import { until } from '../kit/until.js'
 import { verifies } from '../kit/verifies.js'
-import { configOf, ECHO } from './reload-shared.js'
+import { configOf, ECHO, generationOf } from './reload-shared.js'
 import { callTool, options } from './shared.js'
 
+const LATE_EDIT = fileURLToPath(new URL('../kit/late-edit.mjs', import.meta.url))
 const STDIO = { transport: 'stdio', script: ECHO } as const
 /** Root may read everything. */
 const IS_ROOT = process.getuid?.() === 0
@@ -177,6 +179,26 @@ describe('a config file', () => {
         }
         expect(await gateway.upstream('a')).toMatchObject({ pid })
       })
+    })
+  })
+
+  verifies(['M162'], 'that changes while the gateway starts is taken over too', async () => {
+    await withFakes([STDIO, STDIO], async (a, b) => {
+      const path = writeConfig({ mcpServers: { a: a.entry } })
+      const env = {
+        NODE_OPTIONS: `--import=${LATE_EDIT}`,
+        LATE_EDIT_FILE: path,
+        LATE_EDIT_TEXT: configOf({ a: a.entry, b: b.entry }),
+      }
+      await withGateway(
+        path,
+        async gateway => {
+          await gateway.waitForState('a', 'ready')
+          await gateway.waitFor(({ upstreams }) => upstreams.length === 2)
+          expect(await generationOf(gateway)).toBe(2)
+        },
+        { env },
+      )
     })
   })
 
