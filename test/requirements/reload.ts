@@ -8,7 +8,7 @@ export const RELOAD_ROWS: readonly Requirement[] = [
     id: 'M151',
     source: RELOAD,
     behaviour:
-      'A valid change adds, removes and changes servers, says which, and leaves the others their process and session.',
+      'A valid change adds, removes and changes servers, says which, and leaves the others their process and session, their calls under way, their counters and what is kept of them; clients are told of changed lists.',
   },
   {
     id: 'M152',
@@ -43,11 +43,16 @@ export const RELOAD_ROWS: readonly Requirement[] = [
     source: RELOAD,
     behaviour: 'A changed server that does not start does not replace the one that serves.',
   },
-  { id: 'M158', source: RELOAD, behaviour: 'What takes long on the old instance does not delay the reload.' },
+  {
+    id: 'M158',
+    source: RELOAD,
+    behaviour: 'What takes long on the old instance, or hangs there, does not delay the reload.',
+  },
   {
     id: 'M159',
     source: RELOAD,
-    behaviour: 'Reloads are applied one at a time; of those that come meanwhile, the last one wins.',
+    behaviour:
+      'Reloads are applied one at a time, each state once; of those that come meanwhile, the last one wins.',
   },
   {
     id: 'M160',
@@ -63,7 +68,8 @@ export const RELOAD_ROWS: readonly Requirement[] = [
   {
     id: 'M162',
     source: RELOAD,
-    behaviour: 'A half-written file leaves the old configuration, and a good one after it is taken over.',
+    behaviour:
+      'A file that is half written, gone or unreadable leaves the old configuration and is told; a good one after it is taken over, however it is saved.',
   },
   {
     id: 'M163',
@@ -107,5 +113,16 @@ export const RELOAD_ROWS: readonly Requirement[] = [
     id: 'F61',
     source: RELOAD,
     behaviour: 'The config file is half written: the old one stays until it is good.',
+  },
+  {
+    id: 'F62',
+    source: RELOAD,
+    behaviour:
+      'A reload changes 1 of 20 servers under load: the others stay as they are, and no call fails, at the changed one neither.',
+  },
+  {
+    id: 'F63',
+    source: RELOAD,
+    behaviour: '100 reloads in 10 s: each state is taken over once, and nothing is kept.',
   },
 ]
