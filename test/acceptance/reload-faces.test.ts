@@ -136,7 +136,7 @@ describe('reloads that are asked for while the file changes', () => {
             await early
             expect(await generationOf(gateway)).toBe(round + 1)
           }
-          expect(gateway.stderr.match(/Configuration \d+ is taken over/g)).toHaveLength(8)
+          expect(gateway.stderr.match(/Configuration \d+: /g)).toHaveLength(8)
           expect(await gateway.upstream('a')).toMatchObject({ pid })
         })
       })
