@@ -202,7 +202,7 @@ function takenOver({ log }: TestGateway): readonly number[] {
   const message = (line: TestGateway['log'][number]) =>
     typeof line === 'string' ? line : `${line['message']}`
   return log.flatMap(line => {
-    const found = /^Configuration (\d+) is taken over/.exec(message(line))?.[1]
+    const found = /^Configuration (\d+): /.exec(message(line))?.[1]
     return found === undefined ? [] : [Number(found)]
   })
 }

@@ -53,7 +53,7 @@ export class Follower {
   expectOneApplyForEach(): void {
     const told = this.gateway.log.flatMap(line => {
       const message = typeof line === 'string' ? line : String(line['message'])
-      const found = /^Configuration (\d+) is taken over/.exec(message)?.[1]
+      const found = /^Configuration (\d+): /.exec(message)?.[1]
       return found === undefined ? [] : [Number(found)]
     })
     expect(told).toEqual(Array.from({ length: this.#generation - 1 }, (_, at) => at + 2))
