@@ -255,6 +255,11 @@ describe('a config with', () => {
     expect(servers({ good: { command: 'y' } }, { listen: { port: 'x' } }).ok).toBe(false)
   })
 
+  test('a value of a wrong form is told once', () => {
+    expect(ours({ requestTimeout: 'soon' }).faults).toHaveLength(1)
+    expect(ours({ cacheResults: { a: 'soon', b: 'soon' } }).faults).toHaveLength(2)
+  })
+
   test('secrets never shows them', () => {
     const reading = servers({
       a: {

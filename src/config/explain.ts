@@ -20,7 +20,9 @@ const MOST_SHOWN = 50
 
 /** Schema issues as lines for a person: what was expected, what stands there, and the fix. */
 export function explainIssues(issues: readonly Issue[], context: ExplainContext): Fault[] {
-  const single = issues.flatMap((issue): { issue: Issue; key?: string }[] =>
+  // A value of a wrong form is checked for its range all the same, and would be told twice.
+  const different = issues.filter((issue, index) => !isSame(issue, issues[index - 1]))
+  const single = different.flatMap((issue): { issue: Issue; key?: string }[] =>
     issue.code === 'unrecognized_keys' ? issue.keys.map(key => ({ issue, key })) : [{ issue }],
   )
   const faults = single
@@ -31,6 +33,10 @@ export function explainIssues(issues: readonly Issue[], context: ExplainContext)
   const more = single.length - MOST_SHOWN
   if (more > 0) faults.push(makeFault([], context, `holds ${more} more faults`, 'begin with those above'))
   return faults
+}
+
+function isSame(issue: Issue, before: Issue | undefined): boolean {
+  return before?.message === issue.message && pathText(plain(before.path)) === pathText(plain(issue.path))
 }
 
 function makeFault(path: Path, context: ExplainContext, message: string, fix: string): Fault {

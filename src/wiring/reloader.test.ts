@@ -179,6 +179,19 @@ describe('the reloader', () => {
     expect((await again).generation).toBe(4)
   })
 
+  test('that waits is careful with a half-written file if one of those that it covers asked for that', async () => {
+    const { reloader, clock, runtime, loads } = world()
+    runtime.takesMs = 1_000
+    void reloader.reload(loads(read({ b: B })))
+    await clock.pass(500)
+    let reads = 0
+    const half = async () => (++reads > 1 ? read({ c: A }) : read({ c: FAULTY }))
+    const waiting = reloader.reload(half)
+    void reloader.reload(half, { mayBeHalf: true })
+    await clock.pass(3_000)
+    expect(await waiting).toMatchObject({ ok: true, added: ['c'] })
+  })
+
   test('goes on after one that could not even be read', async () => {
     const { reloader, take } = world()
     await expect(reloader.reload(() => Promise.reject(new Error('no such program')))).rejects.toThrow(

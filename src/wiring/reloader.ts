@@ -45,8 +45,9 @@ export interface ReloaderParts {
   told(result: ReloadResult): void
 }
 
-interface Waiting extends ReloadWishes {
+interface Waiting {
   load: LoadConfig
+  mayBeHalf: boolean
   readonly done: Promise<ReloadResult>
 }
 
@@ -86,12 +87,13 @@ export class Reloader {
     if (!this.#running) return this.#begin(load, wishes)
     if (this.#next) {
       this.#next.load = load
+      this.#next.mayBeHalf ||= wishes.mayBeHalf ?? false
       return this.#next.done
     }
     const before = this.#running
     const next: Waiting = {
-      ...wishes,
       load,
+      mayBeHalf: wishes.mayBeHalf ?? false,
       done: before.then(() => {
         this.#next = null
         return this.#begin(next.load, next)
