@@ -8,7 +8,7 @@ import { createStand, rewritten, type Stand, useAll, within } from './stand.js'
 import { callAll, expectAnswered } from './under-way.js'
 import { isBroken, versionOf } from './versions.js'
 
-const RUNS = Number(process.env['HOLDFAST_RELOAD_RUNS'] ?? 400)
+const RUNS = Number(process.env['HOLDFAST_RELOAD_RUNS'] ?? 250)
 const SEED = Number(process.env['HOLDFAST_RELOAD_SEED'] ?? 1)
 /** The way to one counterexample, as it is printed. */
 const PATH = process.env['HOLDFAST_RELOAD_PATH'] ?? ''
