@@ -36,10 +36,13 @@ import { createRequestHandler, type Listener, openListener } from './server.js'
 import { createConnectorFactory } from './upstream/index.js'
 import { VERSION } from './version.js'
 import {
+  type Address,
+  ConfigFeed,
   describe,
   describeAll,
   emptied,
   endOf,
+  FrontDoor,
   feedTransitions,
   type Identify,
   identified,
@@ -70,11 +73,6 @@ export interface AppOptions {
   readonly gauge?: PressureGauge
 }
 
-export interface Address {
-  readonly host?: string
-  readonly port?: number
-}
-
 export interface App {
   readonly runtime: Runtime
   readonly clock: Clock
@@ -102,6 +100,8 @@ export interface App {
    */
   reload(load?: LoadConfig, wishes?: ReloadWishes): Promise<ReloadResult>
   readonly transitions: TransitionFeed
+  /** Every configuration that was taken over or refused. */
+  readonly configs: ConfigFeed
   tools(): Promise<ToolListing>
   onCommit(listener: (snapshot: Snapshot) => void): () => void
   /** Drains, stops every upstream, closes every stream. Idempotent; a second call waits for the first. */
@@ -136,7 +136,7 @@ export function createApp(options: AppOptions): App {
   })
   const stopWatching = watchTransitions(runtime, host, new TransitionLog(log))
   const progress = new StartProgress(log, host.clock, tails)
-  runtime.store.onCommit(snapshot => progress.observe(snapshot))
+  runtime.store.onCommit((snapshot, _previous, changed) => progress.observe(snapshot, changed))
   const transitions = feedTransitions(runtime, host)
   const actions = (name: string) => runtime.actions(name)
   const tester = new Tester({
@@ -154,9 +154,18 @@ export function createApp(options: AppOptions): App {
 
   let { settings } = reading
   let guard = createGuard(settings)
-  const reloader = new Reloader(runtime, host.clock, log, reading, changed => {
-    settings = changed
-    guard = createGuard(changed)
+  const configs = new ConfigFeed()
+  const reloader = new Reloader({
+    runtime,
+    clock: host.clock,
+    log,
+    reading,
+    prepare: (now, wanted) => door.prepare(now, wanted),
+    settle: changed => {
+      settings = changed
+      guard = createGuard(changed)
+    },
+    told: result => configs.tell(result),
   })
   const reload: App['reload'] = (load, wishes) => {
     const source = load ?? options.load
@@ -168,11 +177,10 @@ export function createApp(options: AppOptions): App {
   const bounds = boundsFor(machine.heapLimitBytes)
   const face = createHttpFace(runtime, host, { load, bounds })
   const startedAt = host.clock.wallTime()
-  let listener: Listener | null = null
   const pipes: Pipe[] = []
   load.onPressure(level => {
     face.relieve()
-    listener?.shortenIdle(level > 0)
+    door.listener?.shortenIdle(level > 0)
   })
 
   const status = (): GatewayStatus => ({
@@ -180,7 +188,7 @@ export function createApp(options: AppOptions): App {
       version: VERSION,
       pid: process.pid,
       startedAt: new Date(startedAt).toISOString(),
-      url: listener && `${listener.url}/mcp`,
+      url: door.listener && `${door.listener.url}/mcp`,
       draining: runtime.draining,
       ...load.status,
       config: {
@@ -205,6 +213,7 @@ export function createApp(options: AppOptions): App {
     actions,
     test: (name, wishes) => tester.test(name, wishes),
     reload: dryRun => reload(undefined, { dryRun }),
+    onConfig: listener => configs.listen(listener),
     logs: name => (runtime.knowsServer(name) ? tails.lines(name) : null),
     followLogs: (name, tell) => tails.follow(name, tell),
     tools: () => listTools(runtime),
@@ -219,9 +228,18 @@ export function createApp(options: AppOptions): App {
     knowsServer: name => runtime.knowsServer(name),
     control: (req, res, path) => control.handle(req, res, path),
   })
-  let withdraw = (): void => undefined
+  const door: FrontDoor = new FrontDoor({
+    listen: address => {
+      const maxConnections = connectionsFor(machine.fdLimit)
+      return openListener(handler, { maxConnections, random: () => host.random.next(), ...address }, warn)
+    },
+    publish: listener => publishToken(listener, token, options),
+    get isOver() {
+      return shutdown.begun
+    },
+  })
 
-  const shutdown = new Shutdown({
+  const shutdown: Shutdown = new Shutdown({
     clock: host.clock,
     runtime: {
       drained: ms => runtime.drained(ms),
@@ -235,15 +253,14 @@ export function createApp(options: AppOptions): App {
       return settings.shutdownTimeoutMs
     },
     closeDoor: async () => {
-      withdraw()
-      await Promise.all([listener?.close(), ...pipes.map(emptied)])
+      await Promise.all([door.close(), ...pipes.map(emptied)])
     },
     endFaces: () => {
       control.close()
       face.close()
       for (const { stdio } of pipes) stdio.close()
     },
-    dropConnections: () => listener?.destroy(),
+    dropConnections: () => door.destroy(),
     release: async () => {
       stopWatching()
       progress.stop()
@@ -270,26 +287,11 @@ export function createApp(options: AppOptions): App {
     reload,
     test: (name, wishes) => tester.test(name, wishes),
     transitions,
+    configs,
     tools: () => listTools(runtime),
     boot,
     listen: async address => {
-      const { host: hostName = settings.listen.host, port = settings.listen.port } = address ?? {}
-      refuseOpenListener(hostName, reading)
-      refuseSecondListener(listener, shutdown)
-      const opened = await openListener(
-        handler,
-        {
-          maxConnections: connectionsFor(machine.fdLimit),
-          random: () => host.random.next(),
-          host: hostName,
-          port,
-        },
-        warn,
-      )
-      if (shutdown.begun) await opened.close()
-      refuseSecondListener(listener, shutdown)
-      listener = opened
-      withdraw = publishToken(opened, token, options)
+      const opened = await door.open(settings, address ?? {})
       boot()
       return opened
     },
@@ -315,22 +317,4 @@ function bringBack(supervisor: Supervisor): void {
 function gateFor(host: Host, log: Log): StartGate {
   const message = `Its start waits: ${LIMITS.children} child processes are running, and no more may.`
   return new StartGate({ host, full: upstream => log({ level: 'warn', upstream, message }) })
-}
-
-function refuseSecondListener(listener: Listener | null, shutdown: Shutdown): void {
-  if (shutdown.begun) throw new GatewayError('UPSTREAM_REMOVED', 'The gateway was stopped; make a new one.')
-  if (listener) throw new GatewayError('MISCONFIGURED', `The gateway listens on ${listener.url} already.`)
-}
-
-/** Without inbound authentication, an address that others can reach is never opened. */
-function refuseOpenListener(host: string, reading: ConfigReading): void {
-  if (reading.settings.auth.mode !== 'none' || isLoopback(host)) return
-  throw new GatewayError(
-    'MISCONFIGURED',
-    `Refusing to listen on ${host}: anyone who can reach it could use every server. Listen on 127.0.0.1, and put an authenticating proxy in front for access from elsewhere.`,
-  )
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
 }

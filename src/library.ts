@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type App, createApp } from './app.js'
-import { type ConfigReading, loadConfig, readConfigObject, renderFaults } from './config/index.js'
+import { type ConfigReading, loadConfig, loadConfigObject, renderFaults } from './config/index.js'
 import type { GatewayStatus, Transition, UpstreamStatus } from './control/index.js'
 import { holdProcess } from './hold.js'
 import {
@@ -125,6 +125,8 @@ export interface Gateway extends AsyncDisposable {
   upstream(name: string): UpstreamHandle
   /** Told once of each change of a server's state, health, breaker or lists. Returns the way to stop it. */
   on(event: 'upstream', listener: (event: UpstreamEvent) => void): () => void
+  /** Told of each configuration that was taken over or refused. Returns the way to stop it. */
+  on(event: 'config', listener: (result: ReloadResult) => void): () => void
   /** Resolves when the first start of every server has ended, well or not, or after `timeoutMs` (default 30 s). */
   settled(timeoutMs?: number): Promise<void>
   /**
@@ -143,7 +145,7 @@ export interface Gateway extends AsyncDisposable {
  */
 export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const { configFile } = options
-  const reading = configFile ? await readFile(configFile, options)() : readObject(options, options)
+  const reading = configFile ? await readFile(configFile, options)() : await readObject(options, options)
   refuseUnusable(reading, options.configFile ?? 'the config')
   return new LibraryGateway(reading, options)
 }
@@ -155,8 +157,8 @@ function readFile(path: string, { env = process.env }: GatewayOptions) {
 function readObject(
   { mcpServers = {}, holdfast }: Pick<GatewayOptions, 'mcpServers' | 'holdfast'>,
   { env = process.env }: GatewayOptions,
-): ConfigReading {
-  return readConfigObject({ mcpServers, ...(holdfast ? { holdfast } : {}) }, { env, baseDir: process.cwd() })
+): Promise<ConfigReading> {
+  return loadConfigObject({ mcpServers, ...(holdfast ? { holdfast } : {}) }, env)
 }
 
 function refuseUnusable(reading: ConfigReading, path: string): void {
@@ -267,7 +269,7 @@ class LibraryGateway implements Gateway {
   }
 
   reload(config?: Pick<GatewayOptions, 'mcpServers' | 'holdfast'>) {
-    const load = config && (() => Promise.resolve(readObject(config, this.options)))
+    const load = config && (() => readObject(config, this.options))
     return holdProcess(this.#start().reload(load))
   }
 
@@ -296,24 +298,20 @@ class LibraryGateway implements Gateway {
     return { servers, unavailable, tools: tools.map(({ server, tool }) => ({ server, tool: parse(tool) })) }
   }
 
-  on(_event: 'upstream', listener: (event: UpstreamEvent) => void) {
+  on(...[event, listener]: Subscription) {
     const app = this.#app
-    return app.transitions.listen((transition, told) => {
-      try {
+    if (event === 'config') return app.configs.listen(result => safely(() => listener(result)))
+    return app.transitions.listen((transition, told) =>
+      safely(() =>
         listener({
           ...transition,
           // Only who asks for it pays for it: it needs the merged lists.
           get status() {
             return app.upstream(told.name) ?? told
           },
-        })
-      } catch (fault) {
-        // A listener's fault is the program's own; the gateway is in the middle of a change and must finish it.
-        queueMicrotask(() => {
-          throw fault
-        })
-      }
-    })
+        }),
+      ),
+    )
   }
 
   close() {
@@ -353,6 +351,21 @@ class LibraryGateway implements Gateway {
         signal?.addEventListener('abort', abort, { once: true })
       }),
     )
+  }
+}
+
+type Subscription =
+  | [event: 'upstream', listener: (event: UpstreamEvent) => void]
+  | [event: 'config', listener: (result: ReloadResult) => void]
+
+/** A listener's fault is the program's own; the gateway is in the middle of a change and must finish it. */
+function safely(tell: () => void): void {
+  try {
+    tell()
+  } catch (fault) {
+    queueMicrotask(() => {
+      throw fault
+    })
   }
 }
 

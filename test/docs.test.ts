@@ -22,7 +22,15 @@ describe('the documentation', () => {
     )
     expect(configs.length).toBeGreaterThanOrEqual(3)
     for (const [page, text] of configs) {
-      expect(readConfig(text, { dialect: 'json', env: {}, baseDir: ROOT }).faults, page).toEqual([])
+      expect(
+        readConfig(text, {
+          dialect: 'json',
+          env: {},
+          baseDir: ROOT,
+          files: { of: () => ({ text: 'NAME=value' }) },
+        }).faults,
+        page,
+      ).toEqual([])
     }
   })
 

@@ -5,15 +5,16 @@ import {
   type Fault,
   type FoundConfig,
   findConfig,
-  loadConfig,
   renderFaults,
 } from '../config/index.js'
 import { CommandFailure, EXIT } from './exit.js'
+import { ConfigFile } from './keep-up.js'
 import { painter } from './terminal.js'
 
 export interface LoadedConfig {
   readonly path: string
   readonly reading: ConfigReading
+  readonly file: ConfigFile
 }
 
 function lookFor(explicit: string | undefined): FoundConfig {
@@ -42,10 +43,11 @@ export function locateConfig(explicit: string | undefined): string {
  */
 export async function openConfig(explicit: string | undefined, strict = false): Promise<LoadedConfig> {
   const path = locateConfig(explicit)
-  const reading = await loadConfig(path, { env: process.env })
+  const file = new ConfigFile(path)
+  const reading = await file.read()
   const isFaulty = reading.faults.some(({ severity }) => severity === 'error')
   if (!reading.ok || (strict && isFaulty)) throw new CommandFailure(EXIT.config, explain(reading, path))
-  return { path, reading }
+  return { path, reading, file }
 }
 
 /** All faults of a config, for a person. */

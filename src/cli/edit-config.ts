@@ -50,7 +50,7 @@ export async function writeChanges(
   changes: Parameters<typeof checkChanges>[1],
   options: EditOptions,
 ): Promise<void> {
-  const revision = checkChanges(file, changes, process.env)
+  const revision = await checkChanges(file, changes, process.env)
   if (!revision) {
     throw new CommandFailure(
       EXIT.failed,

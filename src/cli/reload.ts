@@ -26,9 +26,24 @@ function tell(result: ReloadResult, { dryRun, quiet }: ReloadOptions): void {
   for (const error of result.errors) say(escapeControls(error))
   if (quiet) return
   for (const warning of result.warnings) say(`warning: ${escapeControls(warning)}`)
-  const { added, removed, updated, unchanged } = result
-  for (const [word, names] of Object.entries({ added, removed, updated, unchanged })) {
-    if (names.length > 0) print(`${word}: ${names.map(escapeControls).join(', ')}`)
-  }
+  for (const change of result.changes) print(escapeControls(sentence(change)))
+  if (result.reordered) print('The servers come in another order.')
+  if (result.settings.length > 0) print(`The gateway itself: ${result.settings.join(', ')}`)
+  if (result.unchanged.length > 0) print(`unchanged: ${result.unchanged.map(escapeControls).join(', ')}`)
   if (dryRun) print('Nothing was changed: this was a dry run.')
+}
+
+const HOW: Readonly<Record<ReloadResult['changes'][number]['how'], string>> = {
+  added: 'added',
+  removed: 'removed',
+  restarted: 'updated, by a new one in its place',
+  updated: 'updated in place',
+}
+
+/** `files: updated in place: prefix "files" -> "f"`. */
+function sentence({ server, how, options }: ReloadResult['changes'][number]): string {
+  const parts = options.map(({ option, before, after }) =>
+    before === undefined ? option : `${option} ${before} -> ${after}`,
+  )
+  return [`${server}: ${HOW[how]}`, ...(parts.length > 0 ? [parts.join(', ')] : [])].join(': ')
 }

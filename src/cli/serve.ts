@@ -2,7 +2,7 @@ import { type App, createApp } from '../app.js'
 import { isGatewayError } from '../model/index.js'
 import { explain, openConfig } from './config-file.js'
 import { CommandFailure, EXIT } from './exit.js'
-import { keepUp, reader, type WatchOptions } from './keep-up.js'
+import { keepUp, takeOver, type WatchOptions } from './keep-up.js'
 import { LiveTable } from './live-table.js'
 import { endProcess, surviveFaults, watchStopSignals } from './stop-signals.js'
 import { openLog, print, say, type TalkOptions } from './talk.js'
@@ -18,22 +18,25 @@ export interface ServeOptions extends TalkOptions, WatchOptions {
 
 /** Runs the gateway until a signal. */
 export async function serve(options: ServeOptions): Promise<number> {
-  const { path, reading } = await openConfig(options.config, options.strict)
+  const { path, reading, file } = await openConfig(options.config, options.strict)
   if (reading.faults.length > 0 && !options.quiet) say(explain(reading, path))
   const table = options.json || options.quiet ? null : new LiveTable(process.stdout)
   const log = openLog(options)
   const app = createApp({
     reading,
     configPath: path,
-    load: reader(path),
+    load: file.read,
     log: record => (table?.holdsBack(record) ? undefined : log(record)),
   })
   surviveFaults()
-  const stop = watchStopSignals(() => app.kill())
+  const stop = watchStopSignals(
+    () => app.kill(),
+    () => takeOver(app),
+  )
   let unwatch = () => {}
   try {
     const url = await listen(app, options)
-    unwatch = keepUp(app, path, options)
+    unwatch = keepUp(app, file, options)
     if (options.json) print(JSON.stringify({ event: 'ready', url, pid: process.pid }))
     else greet(app, url, table, options)
     const signal = await stop.first

@@ -1,4 +1,5 @@
 import type { GatewayStatus, UpstreamStatus } from '../control/index.js'
+import { escapeControls } from '../observe/index.js'
 import { CommandFailure, EXIT } from './exit.js'
 import { gatewayBase, notRunning, type RemoteOptions, readControl } from './remote.js'
 import { renderCard } from './status-card.js'
@@ -54,7 +55,17 @@ function headOf({ gateway, upstreams }: GatewayStatus, base: string, now: number
   const up = upstreams.filter(upstream => upstream.state === 'ready').length
   const stopping = draining ? ', stopping' : ''
   const age = span(now - Date.parse(startedAt))
-  return `Holdfast ${version}  ${url ?? base}\n${up} of ${upstreams.length} up${stopping}, pid ${pid}, running for ${age}`
+  const head = `Holdfast ${version}  ${url ?? base}\n${up} of ${upstreams.length} up${stopping}, pid ${pid}, running for ${age}`
+  return [head, ...configTrouble(gateway.config, now)].join('\n')
+}
+
+/** A running gateway may be older or newer than this command. */
+function configTrouble(config: Partial<GatewayStatus['gateway']['config']>, now: number): readonly string[] {
+  const { lastError, warnings = [] } = config
+  const shown = warnings.map(warning => `config: ${escapeControls(warning)}`)
+  if (!lastError) return shown
+  const since = span(now - Date.parse(lastError.at))
+  return [`config: not taken over ${since} ago: ${escapeControls(lastError.message)}`, ...shown]
 }
 
 function tellGone(base: string, options: StatusOptions): readonly UpstreamStatus[] {

@@ -2,7 +2,7 @@ import { createApp } from '../app.js'
 import { bridge } from './bridge.js'
 import { explain, openConfig } from './config-file.js'
 import { CommandFailure, EXIT } from './exit.js'
-import { keepUp, reader, type WatchOptions } from './keep-up.js'
+import { keepUp, takeOver, type WatchOptions } from './keep-up.js'
 import { endProcess, surviveFaults, watchStopSignals } from './stop-signals.js'
 import { openLog, say, type TalkOptions } from './talk.js'
 
@@ -28,12 +28,15 @@ export async function stdio(options: StdioOptions): Promise<number> {
 
 /** Until a signal, or the end of the client's input. */
 async function serveStdio(options: StdioOptions): Promise<number> {
-  const { path, reading } = await openConfig(options.config, options.strict)
+  const { path, reading, file } = await openConfig(options.config, options.strict)
   if (reading.faults.length > 0) say(explain(reading, path))
-  const app = createApp({ reading, configPath: path, load: reader(path), log: openLog(options) })
+  const app = createApp({ reading, configPath: path, load: file.read, log: openLog(options) })
   surviveFaults()
-  const stop = watchStopSignals(() => app.kill())
-  const unwatch = keepUp(app, path, options)
+  const stop = watchStopSignals(
+    () => app.kill(),
+    () => takeOver(app),
+  )
+  const unwatch = keepUp(app, file, options)
   try {
     app.boot()
     await Promise.race([app.serveStdio(process.stdin, process.stdout), stop.first])

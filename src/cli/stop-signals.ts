@@ -1,3 +1,4 @@
+import { isatty } from 'node:tty'
 import { escapeControls } from '../observe/index.js'
 import { CommandFailure, EXIT } from './exit.js'
 import { say } from './talk.js'
@@ -24,14 +25,19 @@ const LAST_WORDS_MS = 800
 const LINGER_MS = 1_000
 
 export interface StopSignals {
-  /** Resolves at the first SIGTERM, SIGINT or SIGHUP. */
+  /** Resolves at the first SIGTERM, SIGINT, or SIGHUP that means a stop. */
   readonly first: Promise<NodeJS.Signals>
   /** A stop has begun for another reason, so the next signal is a second one. */
   begun(): void
 }
 
-/** @param force ends everything at once; run at the second signal, and not waited for at the third */
-export function watchStopSignals(force: () => Promise<void>): StopSignals {
+/**
+ * @param force ends everything at once; run at the second signal, and not waited for at the third
+ * @param hangup what SIGHUP means to a service; that of a terminal which is gone means a stop all the same
+ */
+export function watchStopSignals(force: () => Promise<void>, hangup?: () => void): StopSignals {
+  const terminals = [0, 1, 2].filter(descriptor => isatty(descriptor))
+  const isGone = () => terminals.length > 0 && !terminals.some(descriptor => isatty(descriptor))
   let signals = 0
   let resolveFirst: (signal: NodeJS.Signals) => void = () => undefined
   const first = new Promise<NodeJS.Signals>(resolve => {
@@ -39,6 +45,7 @@ export function watchStopSignals(force: () => Promise<void>): StopSignals {
   })
   const leave = () => process.exit(SECOND_SIGNAL_EXIT)
   const handle = (signal: NodeJS.Signals) => {
+    if (signal === 'SIGHUP' && hangup && process.platform !== 'win32' && !isGone()) return hangup()
     signals += 1
     if (signals === 1) return resolveFirst(signal)
     if (signals > 2) return leave()

@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { verifies } from '../../test/kit/verifies.js'
 import type { UpstreamSpec } from '../model/index.js'
+import { valuesOf } from './env-files.js'
 import {
   type ConfigReading,
   findConfig,
@@ -18,7 +19,14 @@ import {
 import { expand } from './interpolate.js'
 import { holdfastSchema, NOT_YET, serverSchema } from './schema.js'
 
-const CONTEXT = { env: { TOKEN: 's3cret', EMPTY: '' }, baseDir: '/base' }
+const CONTEXT = {
+  env: { TOKEN: 's3cret', EMPTY: '' },
+  baseDir: '/base',
+  files: {
+    of: (path: string) =>
+      path === '/base/one.env' ? { text: 'FILED=v' } : { message: `there is no file ${path}`, fix: '' },
+  },
+}
 const read = (text: string) => readConfig(text, { ...CONTEXT, dialect: 'json' })
 const servers = (entries: Record<string, unknown>, holdfast?: unknown) =>
   read(JSON.stringify({ mcpServers: entries, ...(holdfast ? { holdfast } : {}) }, null, 2))
@@ -182,12 +190,7 @@ const ROWS: [what: string, reading: () => ConfigReading, key: string, words: Reg
     'mcpServers.a.headers.A',
     /empty/,
   ],
-  [
-    'an env file',
-    () => entry({ command: 'x', envFile: '.env' }),
-    'mcpServers.a.envFile',
-    /not read by Holdfast/,
-  ],
+  ['an env file of a wrong type', () => entry({ command: 'x', envFile: 1 }), 'mcpServers.a.envFile', /path/],
   ['an unknown gateway option', () => servers({}, { lisen: {} }), 'holdfast.lisen', /did you mean "listen"/],
   ['a bad port', () => servers({}, { listen: { port: 70_000 } }), 'holdfast.listen.port', /at most 65535/],
   [
@@ -338,6 +341,11 @@ const ENTRY_KEYS: Record<
     spec => spec.transport,
     expect.objectContaining({ env: { K: 'v' } }),
   ],
+  envFile: [
+    { command: 'x', envFile: 'one.env', args: ['${FILED}'] },
+    spec => spec.transport,
+    expect.objectContaining({ args: ['v'], env: { FILED: 'v' } }),
+  ],
   cwd: [{ command: 'x', cwd: 'sub' }, spec => spec.transport, expect.objectContaining({ cwd: '/base/sub' })],
   url: [{ url: 'http://h/mcp' }, spec => spec.transport, { kind: 'auto', url: 'http://h/mcp', headers: {} }],
   serverUrl: [
@@ -364,6 +372,7 @@ const GATEWAY_OPTIONS: Record<
   allowedHosts: [['h'], reading => reading.settings.allowedHosts, ['h']],
   allowedOrigins: [['o'], reading => reading.settings.allowedOrigins, ['o']],
   shutdownTimeout: ['9s', reading => reading.settings.shutdownTimeoutMs, 9_000],
+  envFile: [['two.env'], reading => reading.faults[0]?.message, 'there is no file /base/two.env'],
   defaults: [{ requestTimeout: '7s' }, reading => specOf(reading).timeouts.request, 7_000],
 }
 
@@ -441,13 +450,13 @@ describe('a variable', () => {
     ['$${TOKEN}', '${TOKEN}'],
     ['a${TOKEN}b$c', 'as3cretb$c'],
   ])('%s becomes %s', (text, expected) => {
-    expect(expand(text, CONTEXT.env)).toEqual({ text: expected, problems: [] })
+    expect(expand(text, valuesOf(CONTEXT))).toEqual({ text: expected, problems: [] })
   })
 
   test('never expands what came out of an expansion', () => {
     fc.assert(
       fc.property(fc.string(), value => {
-        expect(expand('${V}', { V: value }).text).toBe(value)
+        expect(expand('${V}', valuesOf({ ...CONTEXT, env: { V: value } })).text).toBe(value)
       }),
     )
   })

@@ -26,9 +26,6 @@ const QUIET_ROOT_KEYS = new Set([...ROOT_KEYS, 'inputs', '$schema'])
 /** What to say about a key of an entry; undefined for one that is read. */
 export function judgeEntryKey(key: string): Finding | undefined {
   if (SERVER_KEYS.includes(key)) return undefined
-  // Without its variables the server would run as another one.
-  if (key === 'envFile')
-    return { severity: 'error', message: 'is not read by Holdfast', fix: 'put the variables into "env"' }
   if (HARMLESS.has(key)) return unused(LEAVE_IT)
   const counterpart = COUNTERPARTS.get(key)
   if (counterpart) return unused(counterpart)

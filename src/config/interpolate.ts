@@ -1,5 +1,12 @@
 export type Environment = Readonly<Record<string, string | undefined>>
 
+/** What references stand for. */
+export interface Values {
+  readonly env: Environment
+  /** What a file holds, or what keeps it from being read. */
+  readonly file: (path: string) => string | Problem
+}
+
 /** What stopped an expansion, without any value. */
 export type Problem =
   | { readonly kind: 'unset'; readonly variable: string }
@@ -7,6 +14,7 @@ export type Problem =
   | { readonly kind: 'foreign'; readonly text: string }
   /** Not repeated in messages: what stands between the braces may be a piece of a secret. */
   | { readonly kind: 'malformed' }
+  | { readonly kind: 'unreadable'; readonly message: string; readonly fix: string }
   | { readonly kind: 'nested' }
   | { readonly kind: 'unclosed' }
 
@@ -15,17 +23,18 @@ export interface Expansion {
   readonly problems: readonly Problem[]
 }
 
-/** `$${` is a literal `${`; `${VAR}`, `${VAR:-default}`, and `${env:VAR}` as VS Code writes it. */
+/** `$${` is a literal `${`; `${VAR}`, `${VAR:-default}`, `${env:VAR}` as VS Code writes it, and `${file:PATH}`. */
 const REFERENCE = /\$\$\{|\$\{([^}]*)(\})?/g
 const VARIABLE = /^(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([\s\S]*))?$/
+const FILE = /^file:(.+)$/
 const FOREIGN =
   /^(?:(?:input|command|config):[\w.-]*|workspaceFolder(?::[\w.-]*)?|workspaceFolderBasename|userHome|pathSeparator|\/)$/
 
-export function expand(text: string, env: Environment): Expansion {
+export function expand(text: string, values: Values): Expansion {
   const problems: Problem[] = []
   const expanded = text.replace(REFERENCE, (whole: string, inner: string | undefined, close?: string) => {
     if (inner === undefined) return '${'
-    const found = close === undefined ? ({ kind: 'unclosed' } as const) : resolve(inner, env)
+    const found = close === undefined ? ({ kind: 'unclosed' } as const) : resolve(inner, values)
     if (typeof found === 'string') return found
     problems.push(found)
     return whole
@@ -33,9 +42,11 @@ export function expand(text: string, env: Environment): Expansion {
   return { text: expanded, problems }
 }
 
-function resolve(inner: string, env: Environment): string | Problem {
+function resolve(inner: string, { env, file }: Values): string | Problem {
   if (inner.includes('${')) return { kind: 'nested' }
   if (FOREIGN.test(inner)) return { kind: 'foreign', text: `\${${inner}}` }
+  const path = FILE.exec(inner)?.[1]
+  if (path !== undefined) return file(path)
   const match = VARIABLE.exec(inner)
   if (!match) return { kind: 'malformed' }
   const [, variable = '', fallback] = match
@@ -65,6 +76,8 @@ export function describeProblem(problem: Problem): { readonly message: string; r
       }
     case 'malformed':
       return { message: 'holds a "${...}" that names no variable', fix: `use \${VAR}, or ${literal}` }
+    case 'unreadable':
+      return { message: problem.message, fix: problem.fix }
     case 'nested':
       return { message: 'holds a "${" inside another', fix: `use a plain default, or ${literal}` }
     case 'unclosed':

@@ -2,7 +2,8 @@ import { readFile, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Environment } from './interpolate.js'
 import { dialectOf } from './parse.js'
-import { type ConfigReading, readConfig, unusable } from './read.js'
+import { type ConfigReading, readConfig, readConfigObject, type SourceFile, unusable } from './read.js'
+import { type FileText, MAX_REFERRED_BYTES, ReferredFiles } from './referred-files.js'
 
 /** What is larger is no config; reading it would hold up everything else for seconds. */
 export const MAX_BYTES = 4 * 1024 * 1024
@@ -11,17 +12,73 @@ export interface LoadOptions {
   readonly env: Environment
   /** Instead of the file system. Rejects as `fs.readFile` does. */
   readonly readFile?: (path: string) => Promise<Uint8Array>
+  /** Tells states of a file apart; it is looked at before the file is read. */
+  readonly markOf?: (path: string) => Promise<string>
 }
 
-/** Reads a config file. Never rejects: what is wrong with the file is a fault like any other. */
-export async function loadConfig(
+/** Reads a config file and all that it refers to. Never rejects: what is wrong with them is a fault like any other. */
+export async function loadConfig(path: string, options: LoadOptions): Promise<ConfigReading> {
+  const { env, readFile: read = readSmallFile, markOf } = options
+  const sources: SourceFile[] = []
+  const readMarked = async (file: string) => {
+    sources.push({ path: file, mark: markOf ? await markOf(file) : null })
+    return read(file)
+  }
+  const loaded = await loadText(path, readMarked)
+  const reading = 'ok' in loaded ? loaded : await readLoaded(loaded.text, path, env, readMarked)
+  return { ...reading, path, sources }
+}
+
+async function readLoaded(
+  text: string,
   path: string,
-  { env, readFile: read = readSmallFile }: LoadOptions,
+  env: Environment,
+  read: ReadFile,
 ): Promise<ConfigReading> {
+  if (text.trim() === '') return unusable('the file is empty', 'put an "mcpServers" object into it')
+  const context = { dialect: dialectOf(path), env, baseDir: dirname(path) }
+  return withReferred(files => readConfig(text, { ...context, files }), read)
+}
+
+/** The same for an object, as the library takes it; relative paths start in the working folder. */
+export function loadConfigObject(value: unknown, env: Environment): Promise<ConfigReading> {
+  return withReferred(files => readConfigObject(value, { env, baseDir: process.cwd(), files }))
+}
+
+type ReadFile = (path: string) => Promise<Uint8Array>
+
+/** Files that are open at one time. */
+const AT_ONCE = 32
+
+/** Reads until everything that is referred to is known: a path may be made of what stands in another file. */
+export async function withReferred<Reading>(
+  make: (files: ReferredFiles) => Reading,
+  read: ReadFile = readSmallFile,
+): Promise<Reading> {
+  const files = new ReferredFiles()
+  for (;;) {
+    const reading = make(files)
+    const { wanted } = files
+    if (wanted.length === 0) return reading
+    for (let at = 0; at < wanted.length; at += AT_ONCE) {
+      await Promise.all(
+        wanted.slice(at, at + AT_ONCE).map(async path => files.add(path, await loadReferred(path, read))),
+      )
+    }
+  }
+}
+
+async function loadReferred(path: string, read: ReadFile): Promise<FileText> {
   const loaded = await loadText(path, read)
-  if ('ok' in loaded) return loaded
-  if (loaded.text.trim() === '') return unusable('the file is empty', 'put an "mcpServers" object into it')
-  return readConfig(loaded.text, { dialect: dialectOf(path), env, baseDir: dirname(path) })
+  if (!('ok' in loaded)) {
+    if (loaded.bytes.byteLength <= MAX_REFERRED_BYTES) return { text: loaded.text }
+    const message = `${path} has ${loaded.bytes.byteLength} bytes`
+    return { message, fix: `keep it under ${MAX_REFERRED_BYTES} bytes` }
+  }
+  const [fault] = loaded.faults
+  const message = fault?.message ?? 'cannot be read'
+  const fix = fault?.fix ?? 'check the path'
+  return { message: message.includes(path) ? message : `${path}: ${message}`, fix }
 }
 
 export interface LoadedText {
@@ -75,7 +132,7 @@ function unreadable(path: string, { code, message }: NodeJS.ErrnoException): Con
   switch (code) {
     case 'ENOENT':
     case 'ENOTDIR':
-      return unusable(`there is no file ${path}`, 'name an existing file with --config')
+      return unusable(`there is no file ${path}`, 'name a file that exists')
     case 'EISDIR':
       return unusable(`${path} is a folder`, 'name a file inside it')
     case 'EACCES':

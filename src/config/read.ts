@@ -1,10 +1,12 @@
 import type { MisconfiguredSpec, UpstreamSpec } from '../model/index.js'
-import { checkRoot } from './check-root.js'
-import type { Fault, GatewaySettings } from './faults.js'
+import { checkRoot, type Root } from './check-root.js'
+import { variablesFrom } from './env-files.js'
+import { type Fault, type GatewaySettings, type Path, pathText } from './faults.js'
 import type { Environment } from './interpolate.js'
 import { type Dialect, parseObject, parseText } from './parse.js'
 import type { Parsed } from './parsed.js'
 import { readServers } from './read-servers.js'
+import type { ReferredFiles } from './referred-files.js'
 import { DEFAULT_SETTINGS, settingsFrom } from './settings.js'
 
 export interface ConfigReading {
@@ -14,12 +16,25 @@ export interface ConfigReading {
   /** In file order; entries with an error are misconfigured and the others run. */
   readonly upstreams: readonly (UpstreamSpec | MisconfiguredSpec)[]
   readonly faults: readonly Fault[]
+  /** The file that was read; absent for an object. */
+  readonly path?: string
+  /** That file and all that it refers to, as they were when they were read. */
+  readonly sources?: readonly SourceFile[]
+}
+
+export interface SourceFile {
+  /** Absolute. */
+  readonly path: string
+  /** What tells its states apart; null where nobody asked for that. */
+  readonly mark: string | null
 }
 
 export interface ReadingContext {
   readonly env: Environment
-  /** Relative `cwd` and commands with a slash start here. */
+  /** Relative `cwd`, commands with a slash and files that are referred to start here. */
   readonly baseDir: string
+  /** What they hold. Default: none can be read. */
+  readonly files?: Pick<ReferredFiles, 'of'>
 }
 
 /** Reads a config text. */
@@ -55,7 +70,23 @@ function readParsed(parsed: Parsed, context: ReadingContext): ConfigReading {
   const root = isUnparsable ? null : checkRoot(parsed, faults)
   const isFatal = (fault: Fault) => fault.severity === 'error' && fault.server === undefined
   if (!root) return { ok: false, settings: DEFAULT_SETTINGS, upstreams: [], faults }
-  const upstreams = readServers(root, parsed, context, faults)
+  const env = withGatewayFile(root, parsed, context, faults)
+  const upstreams = readServers(root, parsed, { ...context, env }, faults)
   const ok = !faults.some(isFatal)
   return { ok, settings: settingsFrom(root.holdfast), upstreams, faults }
+}
+
+/** What is set where the gateway runs beats what its file says, as with other programs that read one. */
+function withGatewayFile(
+  { holdfast }: Root,
+  parsed: Parsed,
+  context: ReadingContext,
+  faults: Fault[],
+): Environment {
+  const report = (inner: Path, message: string, fix: string) => {
+    const path = ['holdfast', ...inner]
+    faults.push({ severity: 'error', key: pathText(path), ...parsed.locate(path), message, fix })
+  }
+  const values = variablesFrom(holdfast.envFile, context, report)
+  return values === null ? context.env : { ...values, ...context.env }
 }

@@ -17,6 +17,10 @@ function isUsableDuration(value: unknown): boolean {
 
 const words = z.record(z.string(), z.string())
 
+const envFile = z.union([z.string().min(1), z.array(z.string().min(1))], {
+  error: 'must be the path of a file, or a list of paths',
+})
+
 /** An empty pattern could never match. */
 const patterns = z.array(z.string().min(1))
 
@@ -170,6 +174,11 @@ export const serverSchema = z.looseObject({
   command: z.string().min(1).optional().describe('Program of a stdio server.'),
   args: z.array(z.string()).optional().describe('Arguments of the program, one an element.'),
   env: words.optional().describe('Environment variables of the program.'),
+  envFile: envFile
+    .optional()
+    .describe(
+      'Files of NAME=value lines, relative to the config file: variables of the program, and for ${VAR} in this entry.',
+    ),
   cwd: z.string().min(1).optional().describe('Working folder, relative to the config file.'),
   url: z.string().min(1).optional().describe('Address of a remote server.'),
   serverUrl: z.string().min(1).optional().describe('The same as url.'),
@@ -200,6 +209,11 @@ export const holdfastSchema = z.strictObject({
     .array(z.string())
     .optional()
     .describe('Further values of the Origin header that are accepted.'),
+  envFile: envFile
+    .optional()
+    .describe(
+      'Files of NAME=value lines, relative to the config file, for ${VAR} in every entry. What is set in the environment of the gateway comes first.',
+    ),
   shutdownTimeout: duration.optional().describe('Most time that a stop may take. Default 30s.'),
   defaults: z
     .strictObject({ ...timeouts, ...supervision, ...succession, cacheTtl, unavailable, pin, lazy, isolation })

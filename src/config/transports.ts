@@ -1,7 +1,8 @@
 import { isAbsolute, resolve } from 'node:path'
 import type { HttpSpec, StdioSpec } from '../model/index.js'
+import { valuesOf, variablesFrom } from './env-files.js'
 import type { Path } from './faults.js'
-import { describeProblem, type Environment, expand } from './interpolate.js'
+import { describeProblem, expand, type Values } from './interpolate.js'
 import type { ReadingContext } from './read.js'
 import type { ServerEntry } from './schema.js'
 
@@ -15,19 +16,24 @@ export const URL_KEYS = ['url', 'serverUrl', 'httpUrl'] as const
 /** What is reported on the way makes the entry misconfigured; the spec is then not used. */
 export function stdioSpec(entry: ServerEntry, context: ReadingContext, report: Report): StdioSpec {
   if (entry.headers) report(['headers'], 'has no meaning for a program', 'remove it')
-  const text = makeExpander(context.env, report)
+  const variables = variablesFrom(entry.envFile, context, report)
+  const text = makeExpander(valuesWith(variables, context), report)
   const filled = makeFilled(text, report)
-  const command = filled(['command'], entry.command ?? '') ?? ''
+  // One of a wrong type was reported, and is not here.
+  const command = entry.command === undefined ? '' : (filled(['command'], entry.command) ?? '')
   const cwd = entry.cwd === undefined ? null : filled(['cwd'], entry.cwd)
   const isRelative = command.includes('/') && !isAbsolute(command)
   return {
     kind: 'stdio',
     command: isRelative ? resolve(context.baseDir, command) : command,
     args: (entry.args ?? []).map((arg, index) => text(['args', index], arg) ?? ''),
-    env: mapValues(entry.env ?? {}, (key, value) => {
-      if (key === '' || key.includes('=')) report(['env', key], 'cannot name a variable', 'rename it')
-      return text(['env', key], value) ?? ''
-    }),
+    env: {
+      ...variables,
+      ...mapValues(entry.env ?? {}, (key, value) => {
+        if (key === '' || key.includes('=')) report(['env', key], 'cannot name a variable', 'rename it')
+        return text(['env', key], value) ?? ''
+      }),
+    },
     ...(cwd === null ? {} : { cwd: resolve(context.baseDir, cwd) }),
   }
 }
@@ -36,9 +42,11 @@ export function httpSpec(entry: ServerEntry, context: ReadingContext, report: Re
   for (const key of ['args', 'env', 'cwd'] as const) {
     if (entry[key] !== undefined) report([key], 'has no meaning for a remote server', 'remove it')
   }
-  const text = makeExpander(context.env, report)
+  const variables = variablesFrom(entry.envFile, context, report)
+  const text = makeExpander(valuesWith(variables, context), report)
   const urlKey = URL_KEYS.find(key => entry[key] !== undefined) ?? 'url'
-  const written = makeFilled(text, report)([urlKey], entry[urlKey] ?? '')
+  const said = entry[urlKey]
+  const written = said === undefined ? null : makeFilled(text, report)([urlKey], said)
   const url = written === null ? null : checkUrl(written, [urlKey], report)
   const headers = mapValues(entry.headers ?? {}, (key, value) => {
     const expanded = text(['headers', key], value)
@@ -51,9 +59,14 @@ export function httpSpec(entry: ServerEntry, context: ReadingContext, report: Re
   return { kind: type === 'sse' ? 'sse' : type === undefined ? 'auto' : 'http', url, headers }
 }
 
-function makeExpander(env: Environment, report: Report): Expander {
+/** What stands in a file of the entry's own is meant for it: it beats what is set for all. */
+function valuesWith(variables: Readonly<Record<string, string>> | null, context: ReadingContext): Values {
+  return valuesOf(variables === null ? context : { ...context, env: { ...context.env, ...variables } })
+}
+
+function makeExpander(values: Values, report: Report): Expander {
   return (path, text) => {
-    const { text: expanded, problems } = expand(text, env)
+    const { text: expanded, problems } = expand(text, values)
     for (const problem of problems) {
       const { message, fix } = describeProblem(problem)
       report(path, message, fix)

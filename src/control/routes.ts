@@ -22,6 +22,8 @@ export interface ControlSource extends ActionSource {
   readonly clock: Clock
   readonly readers: ReaderBuffers
   readonly transitions: TransitionFeed
+  /** Told of each configuration that was taken over or refused. Returns the way to stop it. */
+  onConfig?(listener: (result: unknown) => void): () => void
   readonly draining: boolean
   status(): GatewayStatus
   /** Last lines of a server's stderr, oldest first; null for an unknown name. */

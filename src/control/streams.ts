@@ -9,6 +9,8 @@ export interface StreamSource {
   readonly clock: Clock
   readonly readers: ReaderBuffers
   readonly transitions: TransitionFeed
+  /** Told of each configuration that was taken over or refused. */
+  onConfig?(listener: (result: unknown) => void): () => void
   status(): GatewayStatus
   logs(name: string): readonly string[] | null
   followLogs(name: string, listener: (line: string) => void): () => void
@@ -23,15 +25,20 @@ export class Streams {
 
   constructor(private readonly source: StreamSource) {}
 
-  /** How everything stands, then every transition; how everything stands again after some were lost. */
+  /** How everything stands, then every transition and every reload; how everything stands again after some were lost. */
   events(res: ServerResponse): void {
     const { transitions } = this.source
     const tellAll = () => stream?.sendWhole('snapshot', this.source.status(), String(transitions.lastId))
     const stream = this.#stream(res, { closed: () => leave(), caughtUp: tellAll })
     if (!stream) return
-    const leave = transitions.listen(transition =>
+    const leaveTransitions = transitions.listen(transition =>
       stream.send('transition', transition, String(transition.id)),
     )
+    const leaveConfigs = this.source.onConfig?.(result => stream.send('config', result))
+    const leave = () => {
+      leaveTransitions()
+      leaveConfigs?.()
+    }
     tellAll()
   }
 

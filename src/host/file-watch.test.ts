@@ -1,8 +1,17 @@
-import { mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  watch as realWatch,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { freshFolder } from '../../test/kit/run-folder.js'
-import { type FileWatch, type FileWatchOptions, watchFile } from './file-watch.js'
+import { verifies } from '../../test/kit/verifies.js'
+import { type FileWatch, type FileWatchOptions, markOf, watchFiles } from './file-watch.js'
 
 const open = new Set<FileWatch>()
 afterEach(() => {
@@ -18,17 +27,15 @@ function world(options: FileWatchOptions = { pollMs: 50, settleMs: 40 }) {
     folder,
     path,
     told: () => told,
-    /** Resolves once the state of the file at this moment is known. */
     begin: async (file = path) => {
-      const watching = watchFile(
-        file,
+      const watching = watchFiles(
+        [{ path: file, mark: await markOf(file) }],
         () => {
           told += 1
         },
         options,
       )
       open.add(watching)
-      await new Promise(resolve => setTimeout(resolve, 30))
       return watching
     },
     becomes: (n: number) => expect.poll(() => told, { timeout: 5_000 }).toBe(n),
@@ -95,4 +102,99 @@ describe('a watched file', () => {
     await new Promise(resolve => setTimeout(resolve, 200))
     expect(told()).toBe(0)
   })
+
+  const deaf = { on: () => deaf, close: () => undefined } as unknown as ReturnType<
+    NonNullable<FileWatchOptions['watch']>
+  >
+  const failing = (): never => {
+    throw Object.assign(new Error('no watches are left'), { code: 'ENOSPC' })
+  }
+  for (const [what, watch] of [
+    ['cannot be watched', failing],
+    ['tells nothing', () => deaf],
+  ] as const) {
+    verifies(['M164'], `in a folder that ${what} is looked at, and its change told once`, async () => {
+      const { path, begin, becomes, told } = world({ pollMs: 50, settleMs: 40, watch })
+      writeFileSync(path, '1')
+      await begin()
+      writeFileSync(path, '22')
+      await becomes(1)
+      await new Promise(resolve => setTimeout(resolve, 200))
+      expect(told()).toBe(1)
+      unlinkSync(path)
+      await becomes(2)
+    })
+  }
+
+  verifies(['M164'], 'whose watcher breaks down is looked at from then on', async () => {
+    const { path, begin, becomes, told } = world({
+      pollMs: 50,
+      settleMs: 40,
+      watch: (folder, options, heard) => {
+        const watcher = realWatch(folder, options, heard)
+        setTimeout(() => watcher.emit('error', new Error('broken')), 10)
+        return watcher
+      },
+    })
+    writeFileSync(path, '1')
+    await begin()
+    for (const n of [1, 2, 3]) {
+      writeFileSync(path, 'x'.repeat(n + 1))
+      await becomes(n)
+    }
+    await new Promise(resolve => setTimeout(resolve, 200))
+    expect(told()).toBe(3)
+  })
+
+  test('is told when it was changed between its reading and the start of the watch', async () => {
+    const { path } = world()
+    writeFileSync(path, '1')
+    const mark = await markOf(path)
+    writeFileSync(path, '22')
+    let heard = 0
+    open.add(watchFiles([{ path, mark }], () => (heard += 1), { pollMs: 60_000, settleMs: 10 }))
+    await expect.poll(() => heard).toBe(1)
+  })
+
+  test('is not told when it was read for another reason before that', async () => {
+    const { path, begin, told } = world({ pollMs: 50, settleMs: 200 })
+    writeFileSync(path, '1')
+    const watching = await begin()
+    writeFileSync(path, '22')
+    watching.follow([{ path, mark: await markOf(path) }])
+    await new Promise(resolve => setTimeout(resolve, 400))
+    expect(told()).toBe(0)
+  })
+
+  test('that is written without a pause is told all the same', async () => {
+    const { path, begin, told } = world({ pollMs: 20, settleMs: 100 })
+    writeFileSync(path, '')
+    await begin()
+    let writes = 0
+    const writing = setInterval(() => {
+      writes += 1
+      writeFileSync(path, 'x'.repeat(writes))
+    }, 20)
+    await expect.poll(told, { timeout: 5_000 }).toBeGreaterThan(0)
+    clearInterval(writing)
+  })
+})
+
+test('several files that change at the same time are told once, and one that is not followed any more never', async () => {
+  const { folder, path } = world()
+  const other = join(folder, 'other.env')
+  for (const file of [path, other]) writeFileSync(file, '1')
+  let heard = 0
+  const seen = async (file: string) => ({ path: file, mark: await markOf(file) })
+  const watching = watchFiles([await seen(path), await seen(other)], () => (heard += 1), {
+    pollMs: 50,
+    settleMs: 100,
+  })
+  open.add(watching)
+  for (const file of [path, other]) writeFileSync(file, '22')
+  await expect.poll(() => heard).toBe(1)
+  watching.follow([await seen(path)])
+  writeFileSync(other, '333')
+  await new Promise(resolve => setTimeout(resolve, 300))
+  expect(heard).toBe(1)
 })

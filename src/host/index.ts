@@ -18,7 +18,7 @@ export {
   removeControlFile,
   writeControlFile,
 } from './control-file.js'
-export { type FileWatch, watchFile } from './file-watch.js'
+export { type FileWatch, markOf, watchFiles } from './file-watch.js'
 export { createMemory, type HostMemory } from './memory.js'
 export { ProcessGauge } from './pressure.js'
 export { requireStateFolder, stateFolder } from './state-folder.js'

@@ -15,8 +15,12 @@ function progress() {
     time.host.clock,
     tails,
   )
-  const observe = (...views: UpstreamView[]) =>
-    it.observe({ upstreams: new Map(views.map(one => [one.name, one])) } as unknown as Snapshot)
+  let before: readonly UpstreamView[] = []
+  const observe = (...views: UpstreamView[]) => {
+    const changed = [...before, ...views].map(({ name }) => name)
+    before = views
+    it.observe({ upstreams: new Map(views.map(one => [one.name, one])) } as unknown as Snapshot, changed)
+  }
   return { it, time, tails, told, observe }
 }
 

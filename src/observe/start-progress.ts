@@ -28,13 +28,14 @@ export class StartProgress {
     private readonly tails: StderrTails,
   ) {}
 
-  observe(snapshot: Snapshot): void {
-    for (const view of snapshot.upstreams.values()) {
-      const known = this.#starts.get(view.name)
-      if (view.state === 'starting' && !known) this.#begin(view)
-      else if (view.state !== 'starting' && known) this.#end(view.name, known)
+  /** @param changed default all of them */
+  observe({ upstreams }: Snapshot, changed: Iterable<string> = upstreams.keys()): void {
+    for (const name of changed) {
+      const view = upstreams.get(name)
+      const known = this.#starts.get(name)
+      if (view?.state === 'starting' && !known) this.#begin(view)
+      else if (view?.state !== 'starting' && known) this.#end(name, known)
     }
-    for (const [name, start] of this.#starts) if (!snapshot.upstreams.has(name)) this.#end(name, start)
   }
 
   stop(): void {

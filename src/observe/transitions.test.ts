@@ -7,7 +7,7 @@ test('a server that was removed and comes back is told of again', () => {
   const lines: string[] = []
   const log = new TransitionLog(({ upstream, message }) => lines.push(`${upstream} ${message}`))
   const store = new Store()
-  store.onCommit(snapshot => log.observe(snapshot))
+  store.onCommit((snapshot, _previous, changed) => log.observe(snapshot, changed))
   const commit = (...names: string[]) =>
     store.commitViews(new Map(names.map(name => [name, view(name, { state: 'disabled' })])))
   for (const names of [

@@ -9,10 +9,14 @@ export class TransitionLog {
 
   constructor(private readonly log: Log) {}
 
-  observe(snapshot: Snapshot): void {
-    for (const view of snapshot.upstreams.values()) this.#tell(view)
-    // One that comes back later is news.
-    for (const name of this.#told.keys()) if (!snapshot.upstreams.has(name)) this.#told.delete(name)
+  /** @param changed default all of them */
+  observe({ upstreams }: Snapshot, changed: Iterable<string> = upstreams.keys()): void {
+    for (const name of changed) {
+      const view = upstreams.get(name)
+      if (view) this.#tell(view)
+      // One that comes back later is news.
+      else this.#told.delete(name)
+    }
   }
 
   /** Names that an earlier server took: told once each. */

@@ -144,6 +144,7 @@ export class Runtime implements GatewayCore {
       get current() {
         return store.current
       },
+      viewOf: (name: string) => store.viewOf(name),
       commitView: (view: UpstreamView) => {
         if (supervisors.get(spec.name) === supervisor && !this.#reload.isCommitting) store.commitView(view)
         heard()
@@ -330,6 +331,8 @@ export class Runtime implements GatewayCore {
    */
   async stop(): Promise<readonly StopFailure[]> {
     this.#refuseNew()
+    // Most of many servers are gone in this turn: to tell of each would take longer than to end them.
+    this.options.host.clock.after(0, this.store.hold())
     const stops = [...this.supervisors].map(([upstream, supervisor]) =>
       supervisor.stop().then(
         () => [],

@@ -10,7 +10,7 @@ export interface SupervisorEvents {
 /** What the supervisors of one gateway share. */
 export interface Neighbourhood {
   readonly host: Host
-  readonly store: Pick<Store, 'current' | 'commitView'>
+  readonly store: Pick<Store, 'current' | 'viewOf' | 'commitView'>
   readonly events: SupervisorEvents
   readonly suspicion: Suspicion
   /** Whose alone it is; absent = everybody's, and nothing else may be written down. */

@@ -387,7 +387,7 @@ export class Supervisor implements UpstreamActions {
       slow: this.watch.isSlow,
       trouble: this.watch.reason,
       connection: this.#connection,
-      previous: this.around.store.current.upstreams.get(this.spec.name),
+      previous: this.around.store.viewOf(this.spec.name),
       since: this.#since,
       lastError: this.#lastError,
       nextAttemptDue: this.#life.nextAttemptDue ?? this.watch.nextTrialDue,

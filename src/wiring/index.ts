@@ -1,14 +1,11 @@
 /**
  * wiring: the parts of the composition root that are more than a line. They join rooms and decide nothing.
  */
+export * from './config-feed.js'
 export * from './control-token.js'
+export * from './front-door.js'
 export * from './identity.js'
 export * from './read-model.js'
-export {
-  type ConfigStatus,
-  type LoadConfig,
-  Reloader,
-  type ReloadResult,
-  type ReloadWishes,
-} from './reloader.js'
+export type { ReloadResult } from './reload-result.js'
+export * from './reloader.js'
 export * from './stdio-pipe.js'

@@ -16,8 +16,8 @@ import type { Host, Timer } from '../runtime/ports.js'
 export function watchTransitions(runtime: Runtime, host: Host, transitions: TransitionLog): () => void {
   let pending: Timer | null = null
   transitions.observe(runtime.snapshot)
-  const leave = runtime.store.onCommit(snapshot => {
-    transitions.observe(snapshot)
+  const leave = runtime.store.onCommit((snapshot, _previous, changed) => {
+    transitions.observe(snapshot, changed)
     pending ??= host.clock.after(1_000, () => {
       pending = null
       const { catalog } = runtime.snapshot
@@ -36,10 +36,12 @@ export function feedTransitions(runtime: Runtime, host: Host): TransitionFeed {
   const feed = new TransitionFeed(host.clock)
   for (const view of runtime.snapshot.upstreams.values())
     feed.prime(describe(runtime, host, view, EMPTY_MERGED))
-  runtime.store.onCommit(({ upstreams }, { upstreams: before }) => {
-    for (const name of before.keys()) if (!upstreams.has(name)) feed.forget(name)
-    for (const [name, view] of upstreams)
-      if (view !== before.get(name)) feed.observe(describe(runtime, host, view, EMPTY_MERGED))
+  runtime.store.onCommit(({ upstreams }, _previous, changed) => {
+    for (const name of changed) {
+      const view = upstreams.get(name)
+      if (view) feed.observe(describe(runtime, host, view, EMPTY_MERGED))
+      else feed.forget(name)
+    }
   })
   return feed
 }

@@ -1,23 +1,9 @@
-import type { ConfigReading, Fault, GatewaySettings } from '../config/index.js'
-import { type Entry, isEmptyPlan, type ReloadPlan, sameValue } from '../core/reload/index.js'
+import type { ConfigReading, GatewaySettings } from '../config/index.js'
+import { type Entry, isEmptyPlan, sameValue } from '../core/reload/index.js'
 import type { Log } from '../observe/index.js'
 import type { Runtime } from '../runtime/gateway.js'
 import type { Clock } from '../runtime/ports.js'
-
-/** What a reload did, or would do. */
-export interface ReloadResult {
-  /** False when nothing, or not all, of it was taken over: `errors` say why. */
-  readonly ok: boolean
-  /** Counts the configurations that were taken over; the one of the start is 1. */
-  readonly generation: number
-  readonly added: readonly string[]
-  readonly removed: readonly string[]
-  /** Changed in place, or by a new version in place of the old one. */
-  readonly updated: readonly string[]
-  readonly unchanged: readonly string[]
-  readonly errors: readonly string[]
-  readonly warnings: readonly string[]
-}
+import { newErrors, type ReloadResult, refusal, servers, warningsIn } from './reload-result.js'
 
 export interface ConfigStatus {
   readonly generation: number
@@ -35,7 +21,29 @@ export interface ReloadWishes {
   readonly mayBeHalf?: boolean
 }
 
-export type LoadConfig = () => Promise<ConfigReading>
+/** @param wishes a trial must leave no trace */
+export type LoadConfig = (wishes: ReloadWishes) => Promise<ConfigReading>
+
+/** A change of the gateway itself that is prepared: nothing can fail any more. */
+export interface ReadyChange {
+  /** What of it takes effect with a restart only. */
+  readonly warnings: readonly string[]
+  commit(): void
+  abort(): void
+}
+
+export interface ReloaderParts {
+  readonly runtime: Pick<Runtime, 'entries' | 'planReload' | 'reload' | 'draining'>
+  readonly clock: Clock
+  readonly log: Log
+  /** What the gateway was started with. */
+  readonly reading: ConfigReading
+  /** @throws Error when the gateway itself cannot become as wanted */
+  prepare(now: GatewaySettings, wanted: GatewaySettings): Promise<ReadyChange>
+  settle(settings: GatewaySettings): void
+  /** Of every reload that changed something or was refused. */
+  told(result: ReloadResult): void
+}
 
 interface Waiting extends ReloadWishes {
   load: LoadConfig
@@ -51,20 +59,16 @@ export class Reloader {
   #loadedAt: number
   #lastError: ConfigStatus['lastError'] = null
   #warnings: readonly string[]
+  /** As they were written last. */
   #settings: GatewaySettings
   #running: Promise<unknown> | null = null
   #next: Waiting | null = null
 
-  constructor(
-    private readonly runtime: Pick<Runtime, 'entries' | 'planReload' | 'reload' | 'draining'>,
-    private readonly clock: Clock,
-    private readonly log: Log,
-    reading: ConfigReading,
-    private readonly settle: (settings: GatewaySettings) => void,
-  ) {
+  constructor(private readonly parts: ReloaderParts) {
+    const { clock, reading } = parts
     this.#loadedAt = clock.wallTime()
     this.#settings = reading.settings
-    this.#warnings = reading.faults.map(brief)
+    this.#warnings = reading.faults.map(({ key, message }) => `${key}: ${message}`)
   }
 
   get status(): ConfigStatus {
@@ -78,7 +82,7 @@ export class Reloader {
 
   /** @returns the result of the reload that covered it */
   reload(load: LoadConfig, wishes: ReloadWishes = {}): Promise<ReloadResult> {
-    if (wishes.dryRun) return this.#read(load, wishes).then(reading => this.#preview(reading))
+    if (wishes.dryRun) return this.#preview(load, wishes)
     if (!this.#running) return this.#begin(load, wishes)
     if (this.#next) {
       this.#next.load = load
@@ -110,108 +114,141 @@ export class Reloader {
     return work
   }
 
-  async #read(load: LoadConfig, { mayBeHalf = false }: ReloadWishes): Promise<ConfigReading> {
-    let reading = await load()
-    for (let again = 0; mayBeHalf && !reading.ok && again < TRIES; again += 1) {
-      await new Promise<void>(resolve => this.clock.after(AGAIN_MS, resolve))
-      reading = await load()
+  get #entries(): readonly Entry[] {
+    return this.parts.runtime.entries
+  }
+
+  async #preview(load: LoadConfig, wishes: ReloadWishes): Promise<ReloadResult> {
+    const reading = await load(wishes)
+    const errors = newErrors(reading, this.#entries)
+    const warnings = warningsIn(reading)
+    if (errors.length > 0) return refusal(this.#generation, this.#entries, errors, warnings)
+    const plan = this.parts.runtime.planReload(reading.upstreams)
+    const changed = servers(plan, this.#entries, reading.upstreams)
+    const settings = this.#changedSettings(reading)
+    return { ok: true, generation: this.#generation, ...changed, settings, errors, warnings }
+  }
+
+  async #take(load: LoadConfig, wishes: ReloadWishes): Promise<ReloadResult> {
+    const reading = await this.#readWhole(load, wishes)
+    if (this.parts.runtime.draining)
+      return refusal(this.#generation, this.#entries, ['the gateway is stopping'])
+    const errors = newErrors(reading, this.#entries)
+    const warnings = warningsIn(reading)
+    if (errors.length > 0) return this.#refused(refusal(this.#generation, this.#entries, errors, warnings))
+    const isSame =
+      isEmptyPlan(this.parts.runtime.planReload(reading.upstreams)) &&
+      this.#changedSettings(reading).length === 0
+    if (isSame) return this.#unchanged(reading)
+    let ready: ReadyChange
+    try {
+      ready = await this.parts.prepare(this.#settings, reading.settings)
+    } catch (thrown) {
+      return this.#refused(
+        refusal(this.#generation, this.#entries, [`holdfast.listen: ${reasonOf(thrown)}`], warnings),
+      )
+    }
+    return this.#apply(reading, ready)
+  }
+
+  #unchanged(reading: ConfigReading): ReloadResult {
+    this.#lastError = null
+    const warnings = warningsIn(reading)
+    return { ...refusal(this.#generation, this.#entries, [], warnings), ok: true }
+  }
+
+  async #readWhole(load: LoadConfig, wishes: ReloadWishes): Promise<ConfigReading> {
+    let reading = await load(wishes)
+    for (let again = 0; wishes.mayBeHalf && again < TRIES; again += 1) {
+      if (newErrors(reading, this.#entries).length === 0) break
+      await new Promise<void>(resolve => this.parts.clock.after(AGAIN_MS, resolve))
+      reading = await load(wishes)
     }
     return reading
   }
 
-  async #take(load: LoadConfig, wishes: ReloadWishes): Promise<ReloadResult> {
-    const reading = await this.#read(load, wishes)
-    const preview = this.#preview(reading)
-    if (this.runtime.draining) return { ...preview, ok: false, errors: ['the gateway is stopping'] }
-    if (!preview.ok) return this.#refused(preview)
-    const plan = this.runtime.planReload(reading.upstreams)
-    const isSame = isEmptyPlan(plan) && sameValue(this.#settings, reading.settings)
-    this.#warnings = [...reading.faults.map(brief), ...needsRestart(this.#settings, reading.settings)]
-    if (isSame) {
-      this.#lastError = null
-      return { ...preview, generation: this.#generation }
+  async #apply(reading: ConfigReading, ready: ReadyChange): Promise<ReloadResult> {
+    const { runtime } = this.parts
+    const running = this.#entries
+    const settings = this.#changedSettings(reading)
+    const warnings = [...warningsIn(reading), ...ready.warnings]
+    let applied: Awaited<ReturnType<Runtime['reload']>>
+    try {
+      applied = await runtime.reload(reading.upstreams)
+    } catch (thrown) {
+      ready.abort()
+      return this.#refused(refusal(this.#generation, running, [reasonOf(thrown)], warnings))
     }
-    const { failed } = await this.runtime.reload(reading.upstreams)
-    this.#settings = { ...reading.settings, listen: this.#settings.listen, auth: this.#settings.auth }
-    this.settle(this.#settings)
-    this.#generation += 1
-    this.#loadedAt = this.clock.wallTime()
+    ready.commit()
+    this.#settings = reading.settings
+    this.#warnings = [...reading.faults.map(({ key, message }) => `${key}: ${message}`), ...ready.warnings]
+    this.parts.settle(reading.settings)
+    const { plan, failed } = applied
+    const changed = servers(plan, running, reading.upstreams, new Set(failed.map(({ upstream }) => upstream)))
     const errors = failed.map(
       ({ upstream, reason }) =>
         `${upstream}: its new version does not start, so the old one serves on: ${reason}`,
     )
-    return this.#taken({ ...preview, ok: errors.length === 0, generation: this.#generation, errors })
+    const isNew = changed.changes.length > 0 || changed.reordered || settings.length > 0
+    if (isNew) {
+      this.#generation += 1
+      this.#loadedAt = this.parts.clock.wallTime()
+    }
+    const ok = errors.length === 0
+    return this.#taken({ ok, generation: this.#generation, ...changed, settings, errors, warnings }, isNew)
   }
 
-  #preview(reading: ConfigReading): ReloadResult {
-    const errors = this.#newFaults(reading).map(said)
-    const plan = reading.ok ? this.runtime.planReload(reading.upstreams) : NOTHING
-    const warnings = reading.faults.filter(({ severity }) => severity === 'warning').map(said)
-    return {
-      ok: errors.length === 0,
-      generation: this.#generation,
-      added: errors.length > 0 ? [] : plan.added,
-      removed: errors.length > 0 ? [] : plan.removed,
-      updated: errors.length > 0 ? [] : [...plan.restarted, ...plan.updated.map(({ name }) => name)],
-      unchanged: errors.length > 0 ? this.runtime.entries.map(({ name }) => name) : plan.kept,
-      errors,
-      warnings: [...warnings, ...(reading.ok ? needsRestart(this.#settings, reading.settings) : [])],
-    }
-  }
-
-  /** A server that is misconfigured exactly as it is now keeps nothing else from being taken over. */
-  #newFaults({ faults, upstreams }: ConfigReading): readonly Fault[] {
-    const running = new Map(this.runtime.entries.map(entry => [entry.name, entry]))
-    const isKnown = ({ server }: Fault) => {
-      const wanted = upstreams.find(({ name }) => name === server)
-      const now = server === undefined ? undefined : running.get(server)
-      return isFaulty(now) && sameValue(now, wanted)
-    }
-    return faults.filter(fault => fault.severity === 'error' && !isKnown(fault))
+  #changedSettings({ settings }: ConfigReading): readonly string[] {
+    const keys = Object.keys({ ...this.#settings, ...settings }) as (keyof GatewaySettings)[]
+    const changed = keys.filter(key => !sameValue(this.#settings[key], settings[key]))
+    return changed.map(key => key.replace(/Ms$/, ''))
   }
 
   #refused(result: ReloadResult): ReloadResult {
-    const message = result.errors.join('; ')
+    const isNews = this.#fault(result.errors)
+    const message = `The new configuration is not taken over: ${result.errors.join('; ')}`
+    if (isNews) this.parts.log({ level: 'error', message })
+    this.parts.told(result)
+    return result
+  }
+
+  #taken(result: ReloadResult, isNew: boolean): ReloadResult {
+    const { log, told } = this.parts
+    const isNews = this.#fault(result.errors)
+    if (isNew) log({ level: 'info', message: `Configuration ${result.generation}: ${sentence(result)}.` })
+    if (isNews) for (const message of result.errors) log({ level: 'error', message })
+    if (isNew) for (const message of result.warnings) log({ level: 'warn', message })
+    if (isNew || result.errors.length > 0) told(result)
+    return result
+  }
+
+  /** @returns whether that was not known yet */
+  #fault(errors: readonly string[]): boolean {
+    const message = errors.join('; ')
     const isNews = this.#lastError?.message !== message
-    this.#lastError = { message, at: new Date(this.clock.wallTime()).toISOString() }
-    if (isNews) this.log({ level: 'error', message: `The new configuration is not taken over: ${message}` })
-    return result
-  }
-
-  #taken(result: ReloadResult): ReloadResult {
-    const { added, removed, updated, unchanged, errors, warnings, generation } = result
-    const at = new Date(this.clock.wallTime()).toISOString()
-    this.#lastError = errors.length > 0 ? { message: errors.join('; '), at } : null
-    const parts = Object.entries({ added, removed, updated }).flatMap(([word, names]) =>
-      names.length > 0 ? [`${word} ${names.join(', ')}`] : [],
-    )
-    const what = [...parts, `${unchanged.length} unchanged`].join('; ')
-    this.log({ level: 'info', message: `Configuration ${generation} is taken over: ${what}.` })
-    for (const error of errors) this.log({ level: 'error', message: error })
-    for (const warning of warnings) this.log({ level: 'warn', message: warning })
-    return result
+    const at = new Date(this.parts.clock.wallTime()).toISOString()
+    this.#lastError = errors.length > 0 ? { message, at } : null
+    return isNews
   }
 }
 
-const NOTHING: ReloadPlan = { added: [], removed: [], restarted: [], updated: [], kept: [], reordered: false }
+/** Of each server that changed, so many options are named in a line of the log. */
+const NAMED = 5
 
-function isFaulty(entry: Entry | undefined): boolean {
-  return entry !== undefined && 'problem' in entry
-}
-
-function said({ key, line, message, fix }: Fault): string {
-  const where = [key, ...(line === undefined ? [] : [`line ${line}`])].filter(part => part !== '').join(', ')
-  return `${where === '' ? '' : `${where}: `}${message} (${fix})`
-}
-
-function brief({ key, message }: Fault): string {
-  return `${key}: ${message}`
-}
-
-function needsRestart(now: GatewaySettings, wanted: GatewaySettings): readonly string[] {
-  return (['listen', 'auth'] as const).flatMap(key =>
-    sameValue(now[key], wanted[key])
-      ? []
-      : [`holdfast.${key}: it changes with a restart of the gateway only`],
+function sentence({ added, removed, changes, settings, reordered, unchanged }: ReloadResult): string {
+  const updated = changes.flatMap(({ server, how, options }) => {
+    if (how !== 'restarted' && how !== 'updated') return []
+    const named = options.slice(0, NAMED).map(({ option }) => option)
+    return [`${server} (${[...named, ...(options.length > NAMED ? ['...'] : [])].join(', ')})`]
+  })
+  const parts = Object.entries({ added, removed, updated }).flatMap(([word, names]) =>
+    names.length > 0 ? [`${word} ${names.join(', ')}`] : [],
   )
+  if (reordered) parts.push('in another order')
+  if (settings.length > 0) parts.push(`changed ${settings.join(', ')} of the gateway`)
+  return [...parts, `${unchanged.length} unchanged`].join('; ')
+}
+
+function reasonOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown)
 }

@@ -11,22 +11,14 @@ import { withFakes } from '../kit/fake-mcp.js'
 import { runCommand, type TestGateway, withGateway } from '../kit/gateway.js'
 import { blackHole, closedPort } from '../kit/ports.js'
 import { isAlive, markedEnvironment } from '../kit/processes.js'
-import { rawRequest, rawStream } from '../kit/raw-http.js'
+import { rawStream } from '../kit/raw-http.js'
 import { freshFolder } from '../kit/run-folder.js'
 import { verifies } from '../kit/verifies.js'
 import { CRASHING, callTool, missingIn, options, refusing } from './shared.js'
 
 const ECHO = { builtins: ['echo'] }
 
-async function post(gateway: TestGateway, path: string) {
-  const token = findControlFile(requireStateFolder(), gateway.origin)?.token ?? ''
-  const { status, text } = await rawRequest(`${gateway.origin}/api/v1/upstreams/${path}`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${token}` },
-    timeoutMs: 30_000,
-  })
-  return { status, body: JSON.parse(text) as unknown }
-}
+const post = (gateway: TestGateway, path: string) => gateway.post(`/api/v1/upstreams/${path}`)
 
 async function tested(gateway: TestGateway, name: string, query = ''): Promise<TestReport> {
   const { status, body } = await post(gateway, `${name}/test${query}`)

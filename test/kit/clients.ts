@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import {
   type ClientOptions,
   Client as ClientV2,
@@ -33,9 +34,23 @@ export interface CommandLine {
 // ---- the official v1 client ------------------------------------------------------------------------------
 
 export async function connectV1Http(url: string, options: Capabilities = {}): Promise<ClientV1> {
-  const client = newV1(options)
-  await client.connect(new HttpV1(new URL(url)) as Parameters<ClientV1['connect']>[0])
-  return client
+  return patiently(async () => {
+    const client = newV1(options)
+    await client.connect(new HttpV1(new URL(url)) as Parameters<ClientV1['connect']>[0])
+    return client
+  })
+}
+
+/** A gateway on a busy machine may refuse new sessions for a moment. */
+async function patiently<T>(connect: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await connect()
+    } catch (thrown) {
+      if (tries === 20 || !String(thrown).includes('takes no new sessions for the moment')) throw thrown
+      await delay(500)
+    }
+  }
 }
 
 export async function connectV1Sse(url: string, options: Capabilities = {}): Promise<ClientV1> {

@@ -3,6 +3,8 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { GatewayStatus, UpstreamStatus } from '../../src/control/status.js'
+import { findControlFile, requireStateFolder } from '../../src/host/index.js'
+import type { ReloadResult } from '../../src/index.js'
 import { CLI, ensureBuilt } from './build.js'
 import type { ServerEntry } from './fake-mcp.js'
 import { rawRequest } from './raw-http.js'
@@ -87,6 +89,23 @@ export class TestGateway {
     const { status, body } = await rawRequest(`${this.origin}${path}`, { method: 'GET' })
     if (status !== 200) throw new Error(`GET ${path} answered ${status}: ${body.toString()}`)
     return JSON.parse(body.toString())
+  }
+
+  /** An action, with the token that only the owner of the gateway can read. */
+  async post(path: string): Promise<{ readonly status: number; readonly body: unknown }> {
+    const token = findControlFile(requireStateFolder(), this.origin)?.token ?? ''
+    const { status, text } = await rawRequest(`${this.origin}${path}`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}` },
+      timeoutMs: 30_000,
+    })
+    return { status, body: JSON.parse(text) as unknown }
+  }
+
+  async reload({ dryRun = false } = {}): Promise<ReloadResult> {
+    const { status, body } = await this.post(`/api/v1/reload${dryRun ? '?dryRun=1' : ''}`)
+    if (status !== 200) throw new Error(`The reload was answered ${status}: ${JSON.stringify(body)}`)
+    return body as ReloadResult
   }
 
   async status(): Promise<GatewayStatus> {

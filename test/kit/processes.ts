@@ -124,6 +124,24 @@ export function descriptorsOf(pid: number): readonly string[] {
   })
 }
 
+/** How many connections it has to that port of this machine. */
+export function connectionsTo(pid: number, port: number): number {
+  const own = new Set(descriptorsOf(pid))
+  const [, ...rows] = readFileSync('/proc/net/tcp', 'utf8').trim().split('\n')
+  return rows.filter(row => {
+    const [, , remote = '', , , , , , , inode = ''] = row.trim().split(/\s+/)
+    return Number.parseInt(remote.split(':')[1] ?? '', 16) === port && own.has(`socket:[${inode}]`)
+  }).length
+}
+
+/** How many files and folders it lets the system watch. */
+export function watchesOf(pid: number): number {
+  const folder = `/proc/${pid}/fdinfo`
+  return readdirSync(folder)
+    .map(name => readProc(pid, `fdinfo/${name}`).split('inotify wd:').length - 1)
+    .reduce((sum, n) => sum + n, 0)
+}
+
 /** Bytes of memory that it holds now. */
 export function residentBytes(pid: number): number {
   const kilobytes = /VmRSS:\s+(\d+) kB/.exec(readProc(pid, 'status'))?.[1]

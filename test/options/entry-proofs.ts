@@ -1,4 +1,5 @@
-import { realpathSync } from 'node:fs'
+import { realpathSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect } from 'vitest'
 import { type Fake, withFakes } from '../kit/fake-mcp.js'
 import { freshFolder } from '../kit/run-folder.js'
@@ -56,6 +57,13 @@ function switched(key: 'enabled' | 'disabled' | 'holdfast.enabled', entry: objec
   }
 }
 
+/** A file of variables, of which the last line is the one that a test looks for. */
+export function envFileWith(line: string): string {
+  const path = join(freshFolder('env-file'), 'some.env')
+  writeFileSync(path, `# variables\n\n${line}\n`)
+  return path
+}
+
 export const ENTRY_PROOFS: readonly Proof[] = [
   typed('type'),
   typed('transport'),
@@ -68,6 +76,15 @@ export const ENTRY_PROOFS: readonly Proof[] = [
       withProgram(async fake => {
         await expectUp(bench, { ...fake.entry, env: { ...fake.entry.env, GIVEN: 'g' } })
         expect(fake.records.ofKind('start')[0]?.env).toMatchObject({ GIVEN: 'g' })
+      }),
+  },
+  {
+    keys: ['server.envFile'],
+    does: 'holds variables of the program',
+    prove: bench =>
+      withProgram(async fake => {
+        await expectUp(bench, { ...fake.entry, envFile: envFileWith('FILED=f') })
+        expect(fake.records.ofKind('start')[0]?.env).toMatchObject({ FILED: 'f' })
       }),
   },
   {

@@ -3,6 +3,7 @@ import { expect } from 'vitest'
 import { withFakes } from '../kit/fake-mcp.js'
 import { closedPort } from '../kit/ports.js'
 import { rawRequest } from '../kit/raw-http.js'
+import { envFileWith } from './entry-proofs.js'
 import type { Bench, Proof } from './proof.js'
 
 const NONE = { mcpServers: {} }
@@ -58,6 +59,19 @@ export const GATEWAY_PROOFS: readonly Proof[] = [
       expect(await answerTo(bench, {}, headers)).toBe(403)
       expect(await answerTo(bench, { allowedOrigins: ['https://app.example'] }, headers)).toBe(200)
     },
+  },
+  {
+    keys: ['gateway.envFile'],
+    does: 'holds values for variables in every entry',
+    prove: async ({ open }) =>
+      withFakes([{ script: { builtins: ['echo'] } }], async fake => {
+        const entry = { ...fake.entry, headers: { 'x-key': '${HOLDFAST_TEST_FILED}' } }
+        const envFile = envFileWith('HOLDFAST_TEST_FILED=f')
+        const gateway = await open({ mcpServers: { a: entry }, holdfast: { envFile } })
+        await gateway.settled()
+        await gateway.callTool('a__echo', {})
+        expect(fake.records.of('tools/call')[0]?.headers).toMatchObject({ 'x-key': 'f' })
+      }),
   },
   {
     keys: ['gateway.shutdownTimeout'],

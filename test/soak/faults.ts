@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { pick } from '../kit/dice.js'
 import type { Action, Fake } from '../kit/fake-mcp.js'
 import { isAlive } from '../kit/processes.js'
 
@@ -26,10 +27,6 @@ const ON_STDIO: readonly Action[] = [
   { kind: 'garbage', text: '%%%' },
   { kind: 'delay', ms: 400 },
 ]
-
-function pick<T>(from: readonly T[], random: () => number): T {
-  return from[Math.floor(random() * from.length)] as T
-}
 
 /** One fault of one server, for a while, and the end of it. */
 export async function trouble(fake: Fake, random: () => number): Promise<string> {

@@ -1,9 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { GatewayStatus } from '../../src/control/status.js'
+import { dice, pick } from '../kit/dice.js'
 import { type Fake, type FakeOptions, withFakes } from '../kit/fake-mcp.js'
+import { LoadClient, type Told } from '../kit/load-client.js'
 import { rawRequest } from '../kit/raw-http.js'
-import { SoakClient, type Told } from './clients.js'
 import { trouble } from './faults.js'
 import { type Holding, MeasuredGateway } from './measure.js'
 
@@ -22,15 +23,6 @@ const FLEET: readonly FakeOptions[] = Array.from({ length: SERVERS }, (_, i) => 
   if (i % 5 < 2) return { transport: 'stdio', script: SCRIPT }
   return { transport: 'http', script: { ...SCRIPT, eras: i % 5 === 4 ? 'modern' : 'legacy' } }
 })
-
-/** Repeatable for one seed, as far as real processes are. */
-function dice(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
-    return state / 2 ** 32
-  }
-}
 
 async function statusOf(gateway: MeasuredGateway): Promise<GatewayStatus> {
   const { body } = await rawRequest(gateway.url.replace(/\/mcp$/, '/api/v1/status'), { method: 'GET' })
@@ -55,11 +47,15 @@ async function load(
 ): Promise<Told[]> {
   const random = dice(seconds + (faulty ? 1 : 0))
   const names = fakes.map((_, i) => `s${i}`)
+  const next = () => {
+    const upstream = pick(names, random)
+    return { upstream, tool: `${upstream}__echo` }
+  }
   const until = Date.now() + seconds * 1_000
   const isOver = () => Date.now() > until
   const clients = Array.from(
     { length: CLIENTS },
-    (_, i) => new SoakClient(gateway.url, `${faulty ? 'f' : 'w'}${i}`, i % 2 === 0 ? 'legacy' : 'modern'),
+    (_, i) => new LoadClient(gateway.url, `${faulty ? 'f' : 'w'}${i}`, i % 2 === 0 ? 'legacy' : 'modern'),
   )
   const faults = Array.from({ length: faulty ? 5 : 0 }, async () => {
     while (!isOver()) {
@@ -67,7 +63,7 @@ async function load(
       await delay(random() * 400)
     }
   })
-  await Promise.all([...faults, ...clients.map(client => client.run(names, random, isOver, 200))])
+  await Promise.all([...faults, ...clients.map(client => client.run(next, random, isOver, 200))])
   return clients.flatMap(({ told }) => told)
 }
 

@@ -1,6 +1,7 @@
 import { dirname } from 'node:path'
 import type { Fault } from '../faults.js'
 import { type Environment, UNSET } from '../interpolate.js'
+import { withReferred } from '../load.js'
 import { parseText } from '../parse.js'
 import { type ConfigReading, readConfig } from '../read.js'
 import type { Change } from './change.js'
@@ -23,17 +24,17 @@ export interface Revision {
 }
 
 /** Makes the changes and reads the result whole; null where they cannot be made without a loss. */
-export function checkChanges(
+export async function checkChanges(
   file: ConfigText,
   changes: readonly Change[],
   env: Environment,
-): Revision | null {
+): Promise<Revision | null> {
   const text = editText(file.text, file.dialect, changes)
   if (text === null) return null
-  const read = (written: string) =>
-    readConfig(written, { dialect: file.dialect, env, baseDir: dirname(file.path) })
-  const old = new Set(file.text.trim() === '' ? [] : read(file.text).faults.map(identify))
-  const reading = read(text)
+  const context = { dialect: file.dialect, env, baseDir: dirname(file.path) }
+  const read = (written: string) => withReferred(files => readConfig(written, { ...context, files }))
+  const old = new Set(file.text.trim() === '' ? [] : (await read(file.text)).faults.map(identify))
+  const reading = await read(text)
   const added = reading.faults.filter(fault => fault.severity === 'error' && !old.has(identify(fault)))
   return {
     text,

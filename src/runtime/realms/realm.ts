@@ -43,7 +43,7 @@ export interface RealmRoom {
     spec: UpstreamSpec,
     ofSession: boolean,
     principal: string,
-    store: Pick<Store, 'current' | 'commitView'>,
+    store: Pick<Store, 'current' | 'viewOf' | 'commitView'>,
   ): Supervisor
 }
 
@@ -332,6 +332,7 @@ export class OwnRealm implements Realm {
         return realm.store.current
       },
       // One that is on its way out has nothing more to say.
+      viewOf: (of: string) => realm.store.viewOf(of),
       commitView: (view: Parameters<Store['commitView']>[0]) => {
         if (realm.#cells.get(name) === cell) realm.store.commitView(view)
       },
