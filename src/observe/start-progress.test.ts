@@ -62,3 +62,11 @@ test('a start that ended is told no more, and leaves no timer', () => {
   time.advance(60_000)
   expect(told).toEqual([])
 })
+
+test('nothing is kept of what a server said that was removed', () => {
+  const { tails, observe } = progress()
+  observe(view('a'), view('b'))
+  for (const name of ['a', 'b']) tails.add(name, 'hello')
+  observe(view('b'))
+  expect([tails.lines('a'), tails.lines('b')]).toEqual([[], ['hello']])
+})

@@ -35,6 +35,7 @@ export class StartProgress {
       const known = this.#starts.get(name)
       if (view?.state === 'starting' && !known) this.#begin(view)
       else if (view?.state !== 'starting' && known) this.#end(name, known)
+      if (!view) this.tails.forget(name)
     }
   }
 

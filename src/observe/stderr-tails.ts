@@ -36,6 +36,11 @@ export class StderrTails {
     return this.#tails.get(upstream)?.written ?? 0
   }
 
+  /** It is configured no more; what it says on its way out begins a new tail. */
+  forget(upstream: string): void {
+    this.#tails.delete(upstream)
+  }
+
   /** Tells each later line. Returns the way to stop it. */
   follow(upstream: string, follower: (line: string) => void): () => void {
     const followers = this.#followers.get(upstream) ?? new Set()

@@ -125,6 +125,25 @@ describe('a new version', () => {
     expect(living()).toEqual(['a2'])
   })
 
+  test('is tried to its end before the next reload is looked at', async () => {
+    const world = await reloadable(server('a'), server('b'))
+    const { runtime, clock, living, versions } = world
+    opensLate(world, '2', 3_000)
+    world.behaviour.making = own => {
+      if (own.name === 'c') throw new Error('no room')
+    }
+    const dones = [[server('a', '2')], [server('c')], [server('a', '3'), server('b')]].map(wanted =>
+      runtime.reload(wanted).catch((thrown: unknown) => thrown),
+    )
+    await clock.pass(5_000)
+    const [first, second, third] = await Promise.all(dones)
+    expect(first).toMatchObject({ plan: { removed: ['b'], restarted: ['a'] }, failed: [] })
+    expect(second).toMatchObject({ upstream: 'c' })
+    expect(third).toMatchObject({ plan: { added: ['b'], restarted: ['a'] }, failed: [] })
+    expect(versions()).toEqual(['a1 ended', 'b1 ended', 'a2 ended', 'a3', 'b1'])
+    expect(living()).toEqual(['a3', 'b1'])
+  })
+
   for (const how of ['stop', 'kill'] as const) {
     test(`is gone with the gateway, also one that waits for others to be ready (${how})`, async () => {
       const world = await reloadable(server('a'), server('b'))

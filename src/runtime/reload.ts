@@ -18,6 +18,8 @@ type Successors = Map<string, Successor>
 export class Reload {
   readonly leaving: Leaving
   readonly #trials: Trials
+  /** The one that is being made, or was. */
+  #last: Promise<unknown> = Promise.resolve()
   /** Nothing is shown between the first change and the commit. */
   isCommitting = false
 
@@ -51,10 +53,16 @@ export class Reload {
   }
 
   /**
-   * One at a time.
+   * One after the other.
    * @throws GatewayError that names the server, when something of it cannot be made: then nothing has changed
    */
-  async apply(wanted: readonly Entry[]): Promise<Applied> {
+  apply(wanted: readonly Entry[]): Promise<Applied> {
+    const applied = this.#last.then(() => this.#apply(wanted))
+    this.#last = applied.catch(() => undefined)
+    return applied
+  }
+
+  async #apply(wanted: readonly Entry[]): Promise<Applied> {
     const plan = this.plan(wanted)
     if (isEmptyPlan(plan)) return { plan, failed: [] }
     const successors: Successors = new Map()

@@ -6,13 +6,14 @@ import { World } from '../world.js'
 import { type Picture, pictureOf, type ServerPicture, serverPicture, staleMerge } from './picture.js'
 import { asked, CALLERS, createStand, listed, type Stand, useAll, wakeAll, within } from './stand.js'
 import { inJson } from './under-way.js'
-import { identityOf } from './versions.js'
+import { identityOf, isBroken, versionOf } from './versions.js'
 
 const WARM_MS = 15_000
 
 /** A server that works is exactly what it would be; of one that does not, what it told and offered before is still known. */
 export async function expectSameAsFresh(stand: Stand): Promise<void> {
   const { entries } = stand.runtime
+  expectStarted(stand)
   const world = new World(2)
   const fresh = await world.own(async () => {
     const other = createStand(world, structuredClone(entries))
@@ -26,6 +27,17 @@ export async function expectSameAsFresh(stand: Stand): Promise<void> {
   const seen = seenBy(stand)
   for (const [index, servers] of seen.entries()) compareServers(servers, fresh.seen[index] ?? [])
   await expectRouting(stand)
+}
+
+/** Before anybody needs them. */
+function expectStarted({ runtime: { entries, snapshot } }: Stand): void {
+  for (const entry of entries) {
+    if ('problem' in entry || entry.isolation !== 'shared' || isBroken(versionOf(entry.transport))) continue
+    const state = snapshot.upstreams.get(entry.name)?.state
+    if (!entry.enabled) expect([entry.name, state]).toEqual([entry.name, 'disabled'])
+    else if (!entry.lazy) expect([entry.name, state]).toEqual([entry.name, 'ready'])
+    else expect(['idle', 'ready']).toContain(state)
+  }
 }
 
 async function warm(stand: Stand): Promise<void> {
