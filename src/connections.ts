@@ -81,9 +81,18 @@ export class Door {
   }
 }
 
-/** Knows which connections owe an answer, so that the end of the server cuts none off. */
+const OWED = Symbol('answers that are owed')
+
+/** With pipelining there may be several. */
+interface Owing extends Socket {
+  [OWED]?: ServerResponse[]
+}
+
+/**
+ * Knows which connections owe an answer, so that the end of the server cuts none off. It is written down at the
+ * connection: a table of all answers would change with each request, which a Map is bad at.
+ */
 export class OwedAnswers {
-  readonly #answers = new Map<ServerResponse, Socket>()
   /** One listener for all: each request adds it. */
   readonly #closed: (this: ServerResponse) => void
   #closing = false
@@ -108,23 +117,28 @@ export class OwedAnswers {
   /** No new connections, and none is kept beyond the answers that it owes. Resolves when the last one is gone. */
   close(): Promise<void> {
     this.#closing = true
-    const busy = new Set(this.#answers.values())
-    for (const res of this.#answers.keys()) announceEnd(res)
-    for (const socket of this.door.open) if (!busy.has(socket)) socket.destroySoon()
+    for (const socket of this.door.open) {
+      const owed = (socket as Owing)[OWED] ?? []
+      for (const res of owed) announceEnd(res)
+      if (owed.length === 0) socket.destroySoon()
+    }
     return new Promise(resolve => this.server.close(() => resolve()))
   }
 
-  #track(req: IncomingMessage, res: ServerResponse): void {
-    const { socket } = req
-    this.#answers.set(res, socket)
+  #track({ socket }: IncomingMessage, res: ServerResponse): void {
+    const owing: Owing = socket
+    owing[OWED] ??= []
+    owing[OWED].push(res)
     if (this.#closing) announceEnd(res)
     res.on('close', this.#closed)
   }
 
   #left(res: ServerResponse): void {
-    const socket = this.#answers.get(res)
-    this.#answers.delete(res)
-    if (this.#closing) socket?.destroySoon()
+    const { socket } = res.req
+    const owed = (socket as Owing)[OWED] ?? []
+    const at = owed.indexOf(res)
+    if (at >= 0) owed.splice(at, 1)
+    if (this.#closing && owed.length === 0) socket.destroySoon()
   }
 }
 

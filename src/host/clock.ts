@@ -37,6 +37,9 @@ const FAR_MS = 4 * BEAT_MS
 class Due implements Timer {
   timer: NodeJS.Timeout | null = null
   over = false
+  /** Neighbours among those that are far. */
+  before: Due | null = null
+  behind: Due | null = null
 
   constructor(
     private readonly clock: StallClock,
@@ -51,12 +54,51 @@ class Due implements Timer {
   }
 }
 
+/**
+ * Those that are far. Linked by hand: a Set under such churn leaves a chain of dead tables behind, which keeps every
+ * call of the last second from being collected young.
+ */
+class FarList {
+  #first: Due | null = null
+  #last: Due | null = null
+
+  get isEmpty(): boolean {
+    return this.#first === null
+  }
+
+  add(due: Due): void {
+    due.before = this.#last
+    if (this.#last) this.#last.behind = due
+    else this.#first = due
+    this.#last = due
+  }
+
+  remove(due: Due): void {
+    const { before, behind } = due
+    if (before) before.behind = behind
+    else if (this.#first === due) this.#first = behind
+    if (behind) behind.before = before
+    else if (this.#last === due) this.#last = before
+    due.before = null
+    due.behind = null
+  }
+
+  *[Symbol.iterator](): Generator<Due> {
+    for (let due = this.#first; due; ) {
+      // It may be removed meanwhile.
+      const { behind } = due
+      yield due
+      due = behind
+    }
+  }
+}
+
 class StallClock implements Clock {
   #stalled = 0
   #lastBeat = 0
   #beat: NodeJS.Timeout | null = null
   #pending = 0
-  readonly #far = new Set<Due>()
+  readonly #far = new FarList()
   readonly #listeners = new Set<(lateMs: number) => void>()
 
   constructor(private readonly source: TimeSource) {}
@@ -87,7 +129,7 @@ class StallClock implements Clock {
   /** For `Due` alone. */
   drop(due: Due): void {
     if (due.timer) this.source.clear(due.timer)
-    else this.#far.delete(due)
+    else this.#far.remove(due)
     this.#release()
   }
 
@@ -105,12 +147,12 @@ class StallClock implements Clock {
   }
 
   #comeNear(): void {
-    if (this.#far.size === 0) return
+    if (this.#far.isEmpty) return
     const now = this.now()
     for (const due of this.#far) {
       const left = due.at - now
       if (left > FAR_MS) continue
-      this.#far.delete(due)
+      this.#far.remove(due)
       this.#set(due, Math.max(0, left))
     }
   }

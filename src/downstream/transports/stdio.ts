@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import type { Readable, Writable } from 'node:stream'
+import { SmallTable } from '../../core/tables/index.js'
 import { type Bytes, type Caller, type GatewayError, LIMITS, LOCAL, type Scope } from '../../model/index.js'
 import type { GatewayCore, Host, RunningCall } from '../../runtime/ports.js'
 import {
@@ -61,7 +62,7 @@ class LineFace implements StdioFace {
   readonly #out: Outflow
   /** One pipe is one session, whatever is spoken on it. */
   readonly #caller: Caller & { readonly session: object } = { principal: LOCAL, session: {} }
-  readonly #running = new Map<JsonRpcId, RunningCall>()
+  readonly #running = new SmallTable<JsonRpcId, RunningCall>()
   #session: LegacySession | null = null
   #over = false
   #resolveClosed: () => void = () => undefined
