@@ -133,6 +133,7 @@ export function createApp(options: AppOptions): App {
     },
     hasIdentities: options.identify !== undefined,
     credentials: options.credentials,
+    later: news => reloader.later(news),
   })
   const stopWatching = watchTransitions(runtime, host, new TransitionLog(log))
   const progress = new StartProgress(log, host.clock, tails)
@@ -155,7 +156,7 @@ export function createApp(options: AppOptions): App {
   let { settings } = reading
   let guard = createGuard(settings)
   const configs = new ConfigFeed()
-  const reloader = new Reloader({
+  const reloader: Reloader = new Reloader({
     runtime,
     clock: host.clock,
     log,

@@ -46,7 +46,7 @@ import {
   specOfCell,
   withCredentials,
 } from './realms/index.js'
-import { type Applied, Reload } from './reload.js'
+import { type Applied, type LateNews, Reload } from './reload.js'
 import { renderEntry } from './rewrite.js'
 import { Store } from './store.js'
 import { Supervisor } from './supervisor.js'
@@ -62,6 +62,8 @@ export interface RuntimeOptions {
   readonly hasIdentities?: boolean
   /** Headers of single identities, for servers that are not shared by all. */
   readonly credentials?: CredentialSource | undefined
+  /** Told what became of versions that a reload did not wait for. */
+  readonly later?: (news: LateNews) => void
 }
 
 /** An upstream of which something may be left. */
@@ -117,7 +119,7 @@ export class Runtime implements GatewayCore {
       table: new CellTable(),
       make: cellMaker(this.options, around),
     })
-    this.#reload = new Reload(this.#reloadRoom(), upstreams)
+    this.#reload = new Reload(this.#reloadRoom(), upstreams, news => options.later?.(news))
   }
 
   /** What runs now, in config order. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { said } from '../../test/kit/own-instances.js'
-import { opensLate, refuses, reloadable, server } from '../../test/kit/reloadable.js'
+import { opensLate, refuses, reloadable, server, versionOf } from '../../test/kit/reloadable.js'
 import { lost } from '../../test/kit/runtime-world.js'
 import { verifies } from '../../test/kit/verifies.js'
 
@@ -49,20 +49,86 @@ describe('a new version', () => {
     expect(living()).toEqual(['b1', 'a2'])
   })
 
-  test('has ten seconds, and then the old one serves on, or is replaced where that is wished', async () => {
-    for (const onUpdateFailure of ['keep', 'replace'] as const) {
+  test('that takes its place as soon as it is ready, where that is after more than ten seconds', async () => {
+    const world = await reloadable(server('a'), server('b'))
+    const { runtime, clock, reload, living, versions, call, later } = world
+    opensLate(world, '2', 15_000)
+    const done = reload(server('a', '2'), server('b', '1', { prefix: 'z' }))
+    await clock.pass(9_800)
+    expect(await call('a__t', 'local')).toBe('1')
+    await clock.pass(200)
+    // Nothing else waits for it.
+    expect(await done).toMatchObject({ failed: [], late: ['a'] })
+    expect(runtime.entries).toEqual([server('a'), server('b', '1', { prefix: 'z' })])
+    expect(await call('z__t', 'local')).toBe('1')
+    await clock.pass(60_000)
+    expect(living()).toEqual(['b1', 'a2'])
+    expect(versions()).toEqual(['a1 ended', 'b1', 'a2'])
+    expect(await call('a__t', 'local')).toBe('2')
+    expect(later).toMatchObject([
+      { kind: 'applied', applied: { plan: { restarted: ['a'], kept: ['b'] }, failed: [], late: [] } },
+    ])
+  })
+
+  test('that is late and fails in the end leaves the old one; a later reload takes it as it is', async () => {
+    const world = await reloadable(server('a'), server('b'))
+    const { clock, reload, living, opened, later, behaviour } = world
+    const fails = () =>
+      new Promise((_, reject) => clock.after(15_000, () => reject(new Error('no database'))))
+    behaviour.opening = (_, __, own) => (versionOf(own) === '2' ? fails() : null)
+    const done = reload(server('a', '2'), server('b'))
+    await clock.pass(10_000)
+    expect((await done).late).toEqual(['a'])
+    const before = clock.now()
+    const { late, failed } = await reload(server('a', '2'), server('b', '1', { prefix: 'z' }))
+    expect({ late, failed, took: clock.now() - before }).toEqual({ late: ['a'], failed: [], took: 100 })
+    expect(opened).toHaveLength(2)
+    await clock.pass(60_000)
+    expect(living()).toEqual(['a1', 'b1'])
+    expect(later).toEqual([{ kind: 'failed', failed: { upstream: 'a', reason: 'no database' } }])
+  })
+
+  test('that is late is dropped when it is wanted no more, and ends with the gateway', async () => {
+    for (const end of ['another', 'the old one', 'none', 'stop', 'kill'] as const) {
       const world = await reloadable(server('a'))
-      const { clock, reload, living, call } = world
+      const { runtime, clock, reload, living, later } = world
       opensLate(world, '2', 15_000)
-      const done = reload(server('a', '2', { onUpdateFailure }))
-      await clock.pass(9_800)
-      expect(await call('a__t', 'local')).toBe('1')
-      await clock.pass(200)
-      const reason = 'it was not ready after 10 s'
-      expect((await done).failed).toEqual(onUpdateFailure === 'keep' ? [{ upstream: 'a', reason }] : [])
+      void reload(server('a', '2'))
+      await clock.pass(11_000)
+      if (end === 'another') await reload(server('a', '3'))
+      else if (end === 'the old one') await reload(server('a'))
+      else if (end === 'none') await reload()
+      else void runtime[end]()
       await clock.pass(60_000)
-      expect(living()).toEqual([onUpdateFailure === 'keep' ? 'a1' : 'a2'])
+      const left = { another: ['a3'], 'the old one': ['a1'], none: [], stop: [], kill: [] }
+      expect(living(), end).toEqual(left[end])
+      expect(later, end).toEqual([])
     }
+  })
+
+  test('that is late takes the place of one that failed meanwhile', async () => {
+    const world = await reloadable(server('a'))
+    const { clock, reload, opened, living, call } = world
+    opensLate(world, '2', 15_000)
+    void reload(server('a', '2'))
+    await clock.pass(11_000)
+    refuses(world, '1')
+    opened[0]?.events.closed(lost('it crashed'))
+    await clock.pass(10_000)
+    expect(living()).toEqual(['a2'])
+    expect(await call('a__t', 'local')).toBe('2')
+    expect(opened.filter(({ spec: own }) => versionOf(own) === '2')).toHaveLength(1)
+  })
+
+  test('replaces the old one after ten seconds in any case where that is wished', async () => {
+    const world = await reloadable(server('a'))
+    const { clock, reload, living } = world
+    opensLate(world, '2', 15_000)
+    const done = reload(server('a', '2', { onUpdateFailure: 'replace' }))
+    await clock.pass(10_000)
+    expect(await done).toMatchObject({ failed: [], late: [] })
+    await clock.pass(60_000)
+    expect(living()).toEqual(['a2'])
   })
 
   test('that ended again while another one was tried does not take its place', async () => {

@@ -1,15 +1,36 @@
-import { type Entry, isEmptyPlan, planReload, type ReloadPlan } from '../core/reload/index.js'
+import { type Entry, isEmptyPlan, planReload, type ReloadPlan, sameValue } from '../core/reload/index.js'
 import type { UpstreamSpec } from '../model/index.js'
 import { type Change, Changeover, named, type ReloadRoom } from './changeover.js'
+import { asGatewayError, reasonOf } from './failures.js'
 import { followOn } from './handover.js'
 import { Leaving } from './leaving.js'
 import type { Supervisor } from './supervisor.js'
-import { type Successor, Trials } from './trials.js'
+import { type Finding, type Successor, Trials } from './trials.js'
 
 export interface Applied {
   readonly plan: ReloadPlan
+  /** What ran before, and what was wanted. */
+  readonly before: readonly Entry[]
+  readonly wanted: readonly Entry[]
   /** New versions that do not work; the old ones serve on. */
-  readonly failed: readonly { readonly upstream: string; readonly reason: string }[]
+  readonly failed: readonly FailedVersion[]
+  /** New versions that are still starting; the old ones serve until they are ready. */
+  readonly late: readonly string[]
+}
+
+export interface FailedVersion {
+  readonly upstream: string
+  readonly reason: string
+}
+
+/** What became later of a reload that did not wait any longer. */
+export type LateNews =
+  | { readonly kind: 'applied'; readonly applied: Applied }
+  | { readonly kind: 'failed'; readonly failed: FailedVersion }
+
+interface Late {
+  readonly entry: UpstreamSpec
+  readonly successor: Successor
 }
 
 type Successors = Map<string, Successor>
@@ -20,13 +41,19 @@ export class Reload {
   readonly #trials: Trials
   /** The one that is being made, or was. */
   #last: Promise<unknown> = Promise.resolve()
+  /** What was wanted last. */
+  #wanted: readonly Entry[]
+  /** Still starting beside the old ones. */
+  readonly #late = new Map<string, Late>()
   /** Nothing is shown between the first change and the commit. */
   isCommitting = false
 
   constructor(
     private readonly room: ReloadRoom,
     private running: readonly Entry[],
+    private readonly later: (news: LateNews) => void,
   ) {
+    this.#wanted = running
     this.#trials = new Trials(room.host, () => room.isOver)
     this.leaving = new Leaving(room.host.clock, (upstream, reason) =>
       room.warn(upstream, `could not be ended: ${reason}`),
@@ -57,6 +84,7 @@ export class Reload {
    * @throws GatewayError that names the server, when something of it cannot be made: then nothing has changed
    */
   apply(wanted: readonly Entry[]): Promise<Applied> {
+    this.#wanted = wanted
     const applied = this.#last.then(() => this.#apply(wanted))
     this.#last = applied.catch(() => undefined)
     return applied
@@ -64,18 +92,21 @@ export class Reload {
 
   async #apply(wanted: readonly Entry[]): Promise<Applied> {
     const plan = this.plan(wanted)
-    if (isEmptyPlan(plan)) return { plan, failed: [] }
+    const before = this.running
+    this.#dropLate(wanted)
+    const nothing = { plan, before, wanted, failed: [], late: [] }
+    if (isEmptyPlan(plan)) return nothing
     const successors: Successors = new Map()
     try {
       this.#make(plan, wanted, successors)
-      const failed = await this.#try(wanted, successors)
+      const { failed, late } = await this.#try(wanted, successors)
       if (this.room.isOver) {
         this.#dismiss(successors.values())
-        return { plan, failed: [] }
+        return nothing
       }
-      const refused = new Set(failed.map(({ upstream }) => upstream))
+      const refused = new Set([...failed.map(({ upstream }) => upstream), ...late])
       this.#commit(this.#changeOf(plan, wanted, successors, refused), successors)
-      return { plan, failed }
+      return { ...nothing, failed, late }
     } catch (thrown) {
       this.#dismiss(successors.values())
       throw thrown
@@ -89,6 +120,12 @@ export class Reload {
     const isMade = new Set([...plan.added, ...plan.restarted])
     for (const entry of wanted) {
       if ('problem' in entry || !isMade.has(entry.name)) continue
+      const late = this.#late.get(entry.name)
+      if (late) {
+        this.#late.delete(entry.name)
+        successors.set(entry.name, late.successor)
+        continue
+      }
       const old = this.room.supervisors.get(entry.name)
       const make = (heard: () => void) =>
         named(entry.name, () => {
@@ -101,24 +138,63 @@ export class Reload {
   }
 
   /** Lets those that would take the place of one that works show that they work too. */
-  async #try(wanted: readonly Entry[], successors: Successors): Promise<Applied['failed']> {
+  async #try(wanted: readonly Entry[], successors: Successors): Promise<Pick<Applied, 'failed' | 'late'>> {
     const refused = new Map<string, string>()
+    const late: string[] = []
     const trials = wanted.flatMap(entry => {
       const [old, successor] = [this.room.supervisors.get(entry.name), successors.get(entry.name)]
       if (!old || !successor || 'problem' in entry || !this.#goesBeside(old, entry)) return []
-      const refuse = (reason: string | null) => {
-        if (reason === null || entry.onUpdateFailure === 'replace' || !successors.delete(entry.name)) return
-        refused.set(entry.name, reason)
-        this.#dismiss([successor])
+      const judge = (finding: Finding) => {
+        if (finding.kind === 'ready' || entry.onUpdateFailure === 'replace') return
+        if (!successors.delete(entry.name)) return
+        if (finding.kind === 'late') {
+          late.push(entry.name)
+          this.#await(entry, successor)
+        } else {
+          refused.set(entry.name, finding.reason)
+          this.#dismiss([successor])
+        }
       }
-      const result = this.#trials.run(successor).then(refuse)
-      return [result.then(() => () => refuse(endedAgain(successor.supervisor)))]
+      return [this.#trials.run(successor).then(finding => (judge(finding), () => judge(now(successor))))]
     })
     for (const lookAgain of await Promise.all(trials)) lookAgain()
-    return wanted.flatMap(({ name: upstream }) => {
+    const failed = wanted.flatMap(({ name: upstream }) => {
       const reason = refused.get(upstream)
       return reason === undefined ? [] : [{ upstream, reason }]
     })
+    return { failed, late }
+  }
+
+  /** The reload does not wait for it; when it is ready, what was wanted last is applied once more. */
+  #await(entry: UpstreamSpec, successor: Successor): void {
+    const { name } = entry
+    this.#late.set(name, { entry, successor })
+    this.#trials.await(successor, finding => {
+      if (this.room.isOver || this.#late.get(name)?.successor !== successor) return
+      if (finding.kind === 'ready') {
+        const tell = (applied: Applied) => this.later({ kind: 'applied', applied })
+        const failed = (thrown: unknown) => {
+          const reason = reasonOf(asGatewayError(thrown, name))
+          this.later({ kind: 'failed', failed: { upstream: name, reason } })
+        }
+        this.apply(this.#wanted).then(tell, failed)
+      } else if (finding.kind === 'failed') {
+        this.#late.delete(name)
+        this.#dismiss([successor])
+        this.later({ kind: 'failed', failed: { upstream: name, reason: finding.reason } })
+      }
+    })
+  }
+
+  /** One that is wanted as it is goes on. */
+  #dropLate(wanted: readonly Entry[]): void {
+    if (this.#late.size === 0) return
+    const entries = new Map(wanted.map(entry => [entry.name, entry]))
+    for (const [name, { entry, successor }] of this.#late) {
+      if (sameValue(entry, entries.get(name))) continue
+      this.#late.delete(name)
+      this.#dismiss([successor])
+    }
   }
 
   /** Only one that works is worth the wait. */
@@ -224,7 +300,7 @@ export class Reload {
 }
 
 /** A trial lasts as long as the longest of all: who was ready may be gone by its end. */
-function endedAgain(supervisor: Supervisor): string | null {
-  if (supervisor.state === 'ready') return null
-  return `it ended again: ${supervisor.view().reason ?? supervisor.state}`
+function now({ supervisor }: Successor): Finding {
+  if (supervisor.state === 'ready') return { kind: 'ready' }
+  return { kind: 'failed', reason: `it ended again: ${supervisor.view().reason ?? supervisor.state}` }
 }

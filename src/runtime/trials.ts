@@ -1,7 +1,7 @@
 import type { Host } from './ports.js'
 import type { Supervisor } from './supervisor.js'
 
-/** How long a new version may take until the old one is replaced all the same, or kept. */
+/** How long a reload waits for a new version. */
 export const SUCCESSION_MS = 10_000
 const DOWN: ReadonlySet<string> = new Set(['backoff', 'quarantined', 'misconfigured', 'auth_required'])
 
@@ -12,6 +12,13 @@ export interface Successor {
   told: () => void
   isStarted: boolean
 }
+
+/** What a trial found out. */
+export type Finding =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'failed'; readonly reason: string }
+  /** It starts for longer than a reload waits; how that ends is another matter. */
+  | { readonly kind: 'late' }
 
 /** New versions that are not seated: tried beside the old ones, and ended with the gateway. */
 export class Trials {
@@ -31,31 +38,50 @@ export class Trials {
   }
 
   /** It has its place, or is on its way out. */
-  end({ supervisor }: Successor): void {
-    this.#open.delete(supervisor)
+  end(successor: Successor): void {
+    successor.told = () => undefined
+    this.#open.delete(successor.supervisor)
   }
 
-  /** @returns why it cannot take the place; null when it is ready, with its lists */
-  run(successor: Successor): Promise<string | null> {
-    const { supervisor } = successor
+  /** Starts it. One that was late before is not waited for again. */
+  run(successor: Successor): Promise<Finding> {
+    if (successor.isStarted) return Promise.resolve(this.#find(successor) ?? { kind: 'late' })
     successor.isStarted = true
     return new Promise(resolve => {
-      const end = (reason: string | null) => {
-        timer.cancel()
+      const timer = this.host.clock.after(SUCCESSION_MS, () => {
         successor.told = () => undefined
-        resolve(reason)
-      }
-      const late = () => `it was not ready after ${SUCCESSION_MS / 1_000} s`
-      const timer = this.host.clock.after(SUCCESSION_MS, () =>
-        end(supervisor.state === 'ready' ? null : late()),
-      )
-      successor.told = () => {
-        const view = supervisor.view()
-        if (view.state === 'ready' && view.settled) end(null)
-        else if (DOWN.has(view.state) || this.isOver()) end(view.reason ?? view.state)
-      }
-      supervisor.boot()
+        resolve({ kind: 'late' })
+      })
+      this.#await(successor, finding => {
+        timer.cancel()
+        resolve(finding)
+      })
+      successor.supervisor.boot()
     })
+  }
+
+  /** Of one that is late. It is told how that ends, unless it ends here, or goes on in another trial, before. */
+  await(successor: Successor, told: (finding: Finding) => void): void {
+    this.#await(successor, told)
+    successor.told()
+  }
+
+  #await(successor: Successor, told: (finding: Finding) => void): void {
+    const end = (finding: Finding) => {
+      successor.told = () => undefined
+      told(finding)
+    }
+    successor.told = () => {
+      const finding = this.#find(successor)
+      if (finding) end(finding)
+    }
+  }
+
+  /** Null while it is open. */
+  #find({ supervisor }: Successor): Finding | null {
+    const { state, settled, reason } = supervisor.view()
+    if (state === 'ready' && settled) return { kind: 'ready' }
+    return DOWN.has(state) || this.isOver() ? { kind: 'failed', reason: reason ?? state } : null
   }
 
   /** At once. Resolves when nothing of them is left. */

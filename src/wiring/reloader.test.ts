@@ -26,11 +26,14 @@ function world(start = read({ a: A })) {
     planReload: (wanted: readonly Entry[]) => planReload(entries, wanted),
     /** Those do not start. */
     failing: new Map<string, string>(),
+    /** Those take their time. */
+    slow: new Set<string>(),
     fault: null as Error | null,
     takesMs: 0,
     applied: [] as string[][],
     reload: async (wanted: readonly Entry[]) => {
-      const plan = planReload(entries, wanted)
+      const before = entries
+      const plan = planReload(before, wanted)
       if (runtime.takesMs > 0) await new Promise<void>(resolve => clock.after(runtime.takesMs, resolve))
       if (runtime.fault) throw runtime.fault
       runtime.applied.push(wanted.map(({ name }) => name))
@@ -39,9 +42,10 @@ function world(start = read({ a: A })) {
         const reason = runtime.failing.get(name)
         return reason === undefined ? [] : [{ upstream: name, reason }]
       })
-      const kept = new Set(failed.map(({ upstream }) => upstream))
+      const late = wanted.map(({ name }) => name).filter(name => runtime.slow.has(name))
+      const kept = new Set([...failed.map(({ upstream }) => upstream), ...late])
       entries = wanted.map(entry => (kept.has(entry.name) ? (old.get(entry.name) ?? entry) : entry))
-      return { plan, failed }
+      return { plan, before, wanted, failed, late }
     },
   }
   const door = { ready: READY, refuses: null as Error | null }
@@ -222,6 +226,40 @@ describe('the reloader', () => {
     runtime.failing.clear()
     expect(await take(read({ a: { command: 'other' }, b: B }))).toMatchObject({ ok: true, updated: ['a'] })
     expect(reloader.status.lastError).toBeNull()
+  })
+
+  test('does not wait for a version that starts slowly, and tells how that ended', async () => {
+    const { take, runtime, reloader, told, log } = world()
+    runtime.slow.add('a')
+    const changed = read({ a: { command: 'other' }, b: B })
+    const warning = 'a: its new version is still starting; the old one serves until it is ready'
+    expect(await take(changed)).toMatchObject({
+      ok: true,
+      generation: 2,
+      added: ['b'],
+      updated: [],
+      unchanged: ['a'],
+      warnings: [warning],
+    })
+    expect(reloader.status).toMatchObject({ lastError: null, warnings: [warning] })
+    await take(read({ a: A, c: FAULTY }))
+    runtime.slow.clear()
+    reloader.later({ kind: 'applied', applied: await runtime.reload(changed.upstreams) })
+    expect(told.at(-1)).toMatchObject({ ok: true, generation: 3, updated: ['a'], unchanged: ['b'] })
+    expect(log.at(-1)?.message).toBe('Configuration 3: updated a (command); 1 unchanged.')
+    expect(reloader.status.warnings).toEqual([])
+    // What was refused meanwhile is refused still.
+    expect(reloader.status.lastError?.message).toContain('NOT_SET')
+  })
+
+  test('tells of a version that starts slowly and fails in the end', async () => {
+    const { take, runtime, reloader, told } = world()
+    runtime.slow.add('a')
+    await take(read({ a: { command: 'other' } }))
+    reloader.later({ kind: 'failed', failed: { upstream: 'a', reason: 'it crashed' } })
+    const error = 'a: its new version does not start, so the old one serves on: it crashed'
+    expect(told.at(-1)).toMatchObject({ ok: false, generation: 1, errors: [error] })
+    expect(reloader.status).toMatchObject({ warnings: [], lastError: { message: error } })
   })
 
   test('takes back what it had prepared when the change itself fails, and says why', async () => {

@@ -3,6 +3,7 @@ import { type Entry, isEmptyPlan, sameValue } from '../core/reload/index.js'
 import type { Log } from '../observe/index.js'
 import type { Runtime } from '../runtime/gateway.js'
 import type { Clock } from '../runtime/ports.js'
+import type { Applied, FailedVersion, LateNews } from '../runtime/reload.js'
 import { newErrors, type ReloadResult, refusal, servers, warningsIn } from './reload-result.js'
 
 export interface ConfigStatus {
@@ -60,6 +61,8 @@ export class Reloader {
   #loadedAt: number
   #lastError: ConfigStatus['lastError'] = null
   #warnings: readonly string[]
+  /** Servers whose new versions are still starting, and what is said of them. */
+  #late = new Map<string, string>()
   /** As they were written last. */
   #settings: GatewaySettings
   #running: Promise<unknown> | null = null
@@ -77,7 +80,7 @@ export class Reloader {
       generation: this.#generation,
       loadedAt: new Date(this.#loadedAt).toISOString(),
       lastError: this.#lastError,
-      warnings: this.#warnings,
+      warnings: [...this.#warnings, ...this.#late.values()],
     }
   }
 
@@ -170,34 +173,59 @@ export class Reloader {
   }
 
   async #apply(reading: ConfigReading, ready: ReadyChange): Promise<ReloadResult> {
-    const { runtime } = this.parts
-    const running = this.#entries
     const settings = this.#changedSettings(reading)
     const warnings = [...warningsIn(reading), ...ready.warnings]
-    let applied: Awaited<ReturnType<Runtime['reload']>>
+    let applied: Applied
     try {
-      applied = await runtime.reload(reading.upstreams)
+      applied = await this.parts.runtime.reload(reading.upstreams)
     } catch (thrown) {
       ready.abort()
-      return this.#refused(refusal(this.#generation, running, [reasonOf(thrown)], warnings))
+      return this.#refused(refusal(this.#generation, this.#entries, [reasonOf(thrown)], warnings))
     }
     ready.commit()
     this.#settings = reading.settings
     this.#warnings = [...reading.faults.map(({ key, message }) => `${key}: ${message}`), ...ready.warnings]
     this.parts.settle(reading.settings)
-    const { plan, failed } = applied
-    const changed = servers(plan, running, reading.upstreams, new Set(failed.map(({ upstream }) => upstream)))
-    const errors = failed.map(
-      ({ upstream, reason }) =>
-        `${upstream}: its new version does not start, so the old one serves on: ${reason}`,
+    return this.#conclude(applied, settings, warnings)
+  }
+
+  /** What became of versions that the reload did not wait for. */
+  later(news: LateNews): void {
+    if (this.parts.runtime.draining) return
+    if (news.kind === 'applied') {
+      // A configuration that was refused meanwhile is still refused.
+      const before = this.#lastError
+      const { ok } = this.#conclude(news.applied, [], [])
+      if (ok) this.#lastError = before
+    } else {
+      this.#late.delete(news.failed.upstream)
+      this.#taken(refusal(this.#generation, this.#entries, [notStarted(news.failed)]), false)
+    }
+  }
+
+  #conclude(applied: Applied, settings: readonly string[], warnings: readonly string[]): ReloadResult {
+    const { plan, before, wanted, failed, late } = applied
+    this.#late = new Map(late.map(name => [name, stillStarting(name)]))
+    const changed = servers(
+      plan,
+      before,
+      wanted,
+      new Set([...failed.map(({ upstream }) => upstream), ...late]),
     )
     const isNew = changed.changes.length > 0 || changed.reordered || settings.length > 0
     if (isNew) {
       this.#generation += 1
       this.#loadedAt = this.parts.clock.wallTime()
     }
-    const ok = errors.length === 0
-    return this.#taken({ ok, generation: this.#generation, ...changed, settings, errors, warnings }, isNew)
+    const result: ReloadResult = {
+      ok: failed.length === 0,
+      generation: this.#generation,
+      ...changed,
+      settings,
+      errors: failed.map(notStarted),
+      warnings: [...warnings, ...this.#late.values()],
+    }
+    return this.#taken(result, isNew)
   }
 
   #changedSettings({ settings }: ConfigReading): readonly string[] {
@@ -219,8 +247,8 @@ export class Reloader {
     const isNews = this.#fault(result.errors)
     if (isNew) log({ level: 'info', message: `Configuration ${result.generation}: ${sentence(result)}.` })
     if (isNews) for (const message of result.errors) log({ level: 'error', message })
-    if (isNew) for (const message of result.warnings) log({ level: 'warn', message })
-    if (isNew || result.errors.length > 0) told(result)
+    if (isNew || this.#late.size > 0) for (const message of result.warnings) log({ level: 'warn', message })
+    if (isNew || result.errors.length > 0 || this.#late.size > 0) told(result)
     return result
   }
 
@@ -249,6 +277,14 @@ function sentence({ added, removed, changes, settings, reordered, unchanged }: R
   if (reordered) parts.push('in another order')
   if (settings.length > 0) parts.push(`changed ${settings.join(', ')} of the gateway`)
   return [...parts, `${unchanged.length} unchanged`].join('; ')
+}
+
+function notStarted({ upstream, reason }: FailedVersion): string {
+  return `${upstream}: its new version does not start, so the old one serves on: ${reason}`
+}
+
+function stillStarting(upstream: string): string {
+  return `${upstream}: its new version is still starting; the old one serves until it is ready`
 }
 
 function reasonOf(thrown: unknown): string {

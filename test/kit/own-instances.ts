@@ -9,6 +9,7 @@ import type {
   UpstreamRequest,
 } from '../../src/runtime/ports.js'
 import type { CredentialSource } from '../../src/runtime/realms/index.js'
+import type { LateNews } from '../../src/runtime/reload.js'
 import { objectAt } from '../../src/wire/index.js'
 import { SPEC } from './runtime-world.js'
 import { virtualClock } from './virtual-clock.js'
@@ -77,6 +78,8 @@ export function instances(options: WorldOptions = {}) {
   const clock = virtualClock()
   const opened: Opened[] = []
   const told: string[] = []
+  /** What became of versions that a reload did not wait for. */
+  const later: LateNews[] = []
   const behaviour = {
     opening: (_upstream: string, _user: string, _spec: UpstreamSpec): Promise<unknown> | null => null,
     /** May throw: nothing can be made of this entry. */
@@ -90,6 +93,7 @@ export function instances(options: WorldOptions = {}) {
     upstreams: specs,
     info: { name: 'test', title: 'Test', version: '1' },
     events: { stderr: () => undefined, warning: (_, message) => told.push(message) },
+    later: news => later.push(news),
     connectors: own => {
       behaviour.making(own)
       return {
@@ -134,7 +138,7 @@ export function instances(options: WorldOptions = {}) {
     })
     return { outcome, cancel: () => running?.cancel('the test') }
   }
-  return { runtime, clock, opened, told, behaviour, as, list, call, begin }
+  return { runtime, clock, opened, told, later, behaviour, as, list, call, begin }
 }
 
 function connectionOf(

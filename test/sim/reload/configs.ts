@@ -7,6 +7,8 @@ import { httpOf, stdioOf, type Version } from './versions.js'
 /** A start that hangs ends within this time. */
 export const START_MS = 3_000
 
+type Start = Version['start']
+
 const NAMES = ['a', 'b', 'c', 'd'] as const
 const TIMEOUTS = {
   connect: 1_000,
@@ -17,12 +19,19 @@ const TIMEOUTS = {
   listTotal: 4_000,
 }
 
+/** Nobody waits for the start of one that is lazy or has instances of its own, so that late ones are neither. */
+const PATIENT: Partial<UpstreamSpec> = {
+  timeouts: { ...TIMEOUTS, start: 20_000 },
+  isolation: 'shared',
+  lazy: false,
+}
+
 /** Several servers offer the same names, so that the order of the config decides. */
-const versionOf = (name: string): fc.Arbitrary<Version> =>
+const versionOf = (name: string, starts: readonly Start[]): fc.Arbitrary<Version> =>
   fc.record({
     name: fc.constant(name),
     mark: fc.constantFrom('v1', 'v2'),
-    start: often('well', 'slow', 'crash', 'hang'),
+    start: often<Start>('well', ...starts),
     tools: fc.constantFrom(['echo', name], ['echo', 'more', name], ['more'], []),
     resources: fc.constantFrom(['doc'], ['doc', name], []),
     prompts: fc.constantFrom(['greet'], []),
@@ -71,10 +80,10 @@ const optionsOf = (name: string): fc.Arbitrary<Partial<UpstreamSpec>> =>
       ...(onUpdateFailure === undefined ? {} : { onUpdateFailure }),
     })) as fc.Arbitrary<Partial<UpstreamSpec>>
 
-const specOf = (name: string): fc.Arbitrary<Entry> =>
+const specOf = (name: string, starts: readonly Start[]): fc.Arbitrary<Entry> =>
   fc
     .record({
-      transport: versionOf(name).chain(transportOf),
+      transport: versionOf(name, starts).chain(transportOf),
       options: optionsOf(name),
       era: often('legacy', 'auto'),
       isolation: often('shared', 'principal', 'session'),
@@ -86,13 +95,14 @@ const specOf = (name: string): fc.Arbitrary<Entry> =>
       transport,
       era,
       isolation,
+      ...(starts.includes('late') ? PATIENT : {}),
     })) as fc.Arbitrary<Entry>
 
 const wrongOf = (name: string): fc.Arbitrary<Entry> =>
   fc.constantFrom('no command', 'no url').map(problem => ({ name, prefix: name, problem }))
 
-const entryOf = (name: string): fc.Arbitrary<Entry> =>
-  fc.oneof({ weight: 9, arbitrary: specOf(name) }, { weight: 1, arbitrary: wrongOf(name) })
+const entryOf = (name: string, starts: readonly Start[]): fc.Arbitrary<Entry> =>
+  fc.oneof({ weight: 9, arbitrary: specOf(name, starts) }, { weight: 1, arbitrary: wrongOf(name) })
 
 export interface Step {
   readonly entries: readonly Entry[]
@@ -106,32 +116,33 @@ export interface Step {
  * Short histories of configs. A server keeps its entry from one to the next, takes over the options or the transport of
  * another of its entries, or changes as a whole; which there are, and in what order, is drawn anew each time.
  */
-export const anyHistory: fc.Arbitrary<readonly Step[]> = fc
-  .tuple(...NAMES.map(name => fc.array(entryOf(name), { minLength: 3, maxLength: 3 })))
-  .chain(pools =>
-    fc
-      .array(
-        fc.record({
-          order: fc.shuffledSubarray(NAMES.map((_, index) => index)),
-          isSorted: fc.boolean(),
-          picks: fc.tuple(...NAMES.map(() => fc.tuple(often(0, 1, 2), often(0, 1, 2)))),
-          thenMs: fc.constantFrom(40_000, 0, 60, 2_000, 40_000),
-          isUsed: fc.boolean(),
-        }),
-        { minLength: 2, maxLength: 4 },
-      )
-      .map(steps =>
-        steps.map(({ order, isSorted, picks, thenMs, isUsed }) => ({
-          entries: (isSorted ? [...order].sort() : order).map(index => {
-            const pool = pools[index] as readonly Entry[]
-            const [what, how] = picks[index] as readonly [number, number]
-            return mixed(pool[what] as Entry, pool[how] as Entry)
+export const historyWith = (...starts: readonly Start[]): fc.Arbitrary<readonly Step[]> =>
+  fc
+    .tuple(...NAMES.map(name => fc.array(entryOf(name, starts), { minLength: 3, maxLength: 3 })))
+    .chain(pools =>
+      fc
+        .array(
+          fc.record({
+            order: fc.shuffledSubarray(NAMES.map((_, index) => index)),
+            isSorted: fc.boolean(),
+            picks: fc.tuple(...NAMES.map(() => fc.tuple(often(0, 1, 2), often(0, 1, 2)))),
+            thenMs: fc.constantFrom(40_000, 0, 60, 2_000, 40_000),
+            isUsed: fc.boolean(),
           }),
-          thenMs,
-          isUsed,
-        })),
-      ),
-  )
+          { minLength: 2, maxLength: 4 },
+        )
+        .map(steps =>
+          steps.map(({ order, isSorted, picks, thenMs, isUsed }) => ({
+            entries: (isSorted ? [...order].sort() : order).map(index => {
+              const pool = pools[index] as readonly Entry[]
+              const [what, how] = picks[index] as readonly [number, number]
+              return mixed(pool[what] as Entry, pool[how] as Entry)
+            }),
+            thenMs,
+            isUsed,
+          })),
+        ),
+    )
 
 /** The one, with the options of the other. */
 function mixed(what: Entry, how: Entry): Entry {

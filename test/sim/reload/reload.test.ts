@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type Entry, isEmptyPlan } from '../../../src/core/reload/index.js'
 import { World } from '../world.js'
-import { anyHistory, type Step } from './configs.js'
+import { historyWith, type Step } from './configs.js'
 import { expectSameAsFresh } from './fresh.js'
 import { createStand, rewritten, type Stand, useAll, within } from './stand.js'
 import { callAll, expectAnswered } from './under-way.js'
@@ -49,7 +49,19 @@ async function reload(stand: Stand, { entries, thenMs, isUsed }: Step): Promise<
   await world.run(world.now + thenMs)
 }
 
-async function run(history: readonly Step[]): Promise<void> {
+/** New versions that start late take their places later, whatever else is reloaded meanwhile. */
+async function reloadLate(stand: Stand, { entries, thenMs, isUsed }: Step): Promise<void> {
+  const { runtime, world } = stand
+  stand.wanted = entries
+  const calls = callAll(stand)
+  const { failed } = await within(stand, runtime.reload(structuredClone(entries)))
+  await within(stand, Promise.all(calls.map(({ said }) => said)), 90_000)
+  expect(failed).toEqual([])
+  if (isUsed) await useAll(stand)
+  await world.run(world.now + thenMs)
+}
+
+async function run(history: readonly Step[], take: typeof reload): Promise<void> {
   const [first, ...later] = history
   const world = new World(1)
   await world.own(async () => {
@@ -57,8 +69,9 @@ async function run(history: readonly Step[]): Promise<void> {
     const { runtime } = stand
     runtime.boot()
     await world.run(first?.thenMs ?? 0)
-    for (const step of later) await reload(stand, step)
+    for (const step of later) await take(stand, step)
     await world.run(world.now + SETTLE_MS)
+    if (take === reloadLate) expect(runtime.entries).toEqual(history.at(-1)?.entries)
     await expectSameAsFresh(stand)
     const before = runtime.snapshot
     const again = rewritten(structuredClone(runtime.entries))
@@ -76,7 +89,20 @@ describe('a gateway after reloads', () => {
   test(
     'is in the state of one that was started with the last config',
     async () => {
-      await fc.assert(fc.asyncProperty(anyHistory, run), { numRuns: RUNS, seed: SEED, path: PATH })
+      await fc.assert(
+        fc.asyncProperty(historyWith('slow', 'crash', 'hang'), history => run(history, reload)),
+        { numRuns: RUNS, seed: SEED, path: PATH },
+      )
+    },
+    RUNS * 1_000,
+  )
+
+  test(
+    'is in that state also where new versions start for longer than a reload waits',
+    async () => {
+      const histories = historyWith('slow', 'late', 'late')
+      const property = fc.asyncProperty(histories, history => run(history, reloadLate))
+      await fc.assert(property, { numRuns: RUNS, seed: SEED, path: PATH })
     },
     RUNS * 1_000,
   )

@@ -7,13 +7,14 @@ import type { Program, VirtualProcess } from '../virtual-process.js'
 export interface Version {
   readonly name: string
   readonly mark: string
-  readonly start: 'well' | 'slow' | 'crash' | 'hang'
+  /** `late` = longer than a reload waits. */
+  readonly start: 'well' | 'slow' | 'late' | 'crash' | 'hang'
   readonly tools: readonly string[]
   readonly resources: readonly string[]
   readonly prompts: readonly string[]
 }
 
-export const SLOW_START_MS = 1_500
+const START_MS: Readonly<Record<string, number>> = { slow: 1_500, late: 13_000 }
 const MARK_HEADER = 'x-version'
 
 export const isBroken = ({ start }: Version): boolean => start === 'crash' || start === 'hang'
@@ -96,7 +97,8 @@ export class VersionProgram implements Program {
     const { start } = this.version
     if (start === 'hang' || message.id === undefined || message.method === undefined) return
     const say = () => this.#process?.say(reply(this.version, this.identity, message))
-    if (start === 'slow' && message.method === 'initialize') this.#process?.after(SLOW_START_MS, say)
+    const startMs = START_MS[start]
+    if (startMs && message.method === 'initialize') this.#process?.after(startMs, say)
     else say()
   }
 
@@ -131,7 +133,8 @@ export class VersionSite implements Site {
       answer.data(JSON.stringify(reply(version, JSON.stringify([this.url, mark]), message)))
       answer.end()
     }
-    if (version.start === 'slow' && message.method === 'initialize') this.after(SLOW_START_MS, say)
+    const startMs = START_MS[version.start]
+    if (startMs && message.method === 'initialize') this.after(startMs, say)
     else say()
   }
 }
