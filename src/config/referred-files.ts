@@ -38,20 +38,27 @@ export type Variables =
   | { readonly values: Readonly<Record<string, string>> }
   | { readonly values?: undefined; readonly line: number }
 
-/** A line that is no assignment runs into the next one: this makes sure that there is a next one. */
-const LAST = '__HOLDFAST_LAST_LINE__'
-
 /** `NAME=value` lines, as dotenv reads them; or the first line that is none. */
 export function parseVariables(written: string): Variables {
-  const text = written.replace(/^\uFEFF/, '')
-  const { [LAST]: last, ...values } = parseEnv(`${text}\n${LAST}=1\n`)
-  const wrong = Object.keys(values).find(name => !/^[^\s=]+$/.test(name))
-  if (wrong !== undefined) return { line: lineOf(text, text.indexOf(wrong.split('\n')[0] ?? '')) }
-  // A line without a name ends the list for it, without a word.
-  if (last === undefined) return { line: lineOf(text, /^\s*=/m.exec(text)?.index ?? 0) }
-  return { values: values as Readonly<Record<string, string>> }
+  const text = written.replace(/^\uFEFF/, '').replace(/\r\n?/g, '\n')
+  const line = firstWrongLine(text.split('\n'))
+  return line === null ? { values: parseEnv(text) as Readonly<Record<string, string>> } : { line }
 }
 
-function lineOf(text: string, index: number): number {
-  return text.slice(0, Math.max(0, index)).split('\n').length
+const ASSIGNMENT = /^\s*(?:export\s+)?[^\s=#]+\s*=\s*(.*)$/
+
+/** The parser passes over what it does not understand, each version of Node over something else. */
+function firstWrongLine(lines: readonly string[]): number | null {
+  for (let at = 0; at < lines.length; at += 1) {
+    const line = lines[at] ?? ''
+    if (/^\s*(#|$)/.test(line)) continue
+    const value = ASSIGNMENT.exec(line)?.[1]
+    if (value === undefined) return at + 1
+    const quote = /^["'`]/.exec(value)?.[0]
+    if (quote === undefined || value.indexOf(quote, 1) > 0) continue
+    // Up to the line in which the quotes are closed; without one they are part of the value.
+    const end = lines.findIndex((other, index) => index > at && other.includes(quote))
+    if (end > 0) at = end
+  }
+  return null
 }

@@ -27,6 +27,11 @@ function world(options: FileWatchOptions = { pollMs: 50, settleMs: 40 }) {
     folder,
     path,
     told: () => told,
+    /** In one step, so that no look comes in the middle. */
+    put: (text: string) => {
+      writeFileSync(`${folder}.new`, text)
+      renameSync(`${folder}.new`, path)
+    },
     begin: async (file = path) => {
       const watching = watchFiles(
         [{ path: file, mark: await markOf(file) }],
@@ -44,13 +49,12 @@ function world(options: FileWatchOptions = { pollMs: 50, settleMs: 40 }) {
 
 describe('a watched file', () => {
   test('is told when it is written, replaced, gone, and there again', async () => {
-    const { path, folder, begin, becomes } = world()
+    const { path, begin, becomes, put } = world({ pollMs: 50, settleMs: 150 })
     writeFileSync(path, '1')
     await begin()
     writeFileSync(path, '22')
     await becomes(1)
-    writeFileSync(join(folder, 'new'), '333')
-    renameSync(join(folder, 'new'), path)
+    put('333')
     await becomes(2)
     unlinkSync(path)
     await becomes(3)
@@ -114,10 +118,10 @@ describe('a watched file', () => {
     ['tells nothing', () => deaf],
   ] as const) {
     verifies(['M164'], `in a folder that ${what} is looked at, and its change told once`, async () => {
-      const { path, begin, becomes, told } = world({ pollMs: 50, settleMs: 40, watch })
-      writeFileSync(path, '1')
+      const { path, begin, becomes, told, put } = world({ pollMs: 50, settleMs: 40, watch })
+      put('1')
       await begin()
-      writeFileSync(path, '22')
+      put('22')
       await becomes(1)
       await new Promise(resolve => setTimeout(resolve, 200))
       expect(told()).toBe(1)
@@ -127,7 +131,7 @@ describe('a watched file', () => {
   }
 
   verifies(['M164'], 'whose watcher breaks down is looked at from then on', async () => {
-    const { path, begin, becomes, told } = world({
+    const { begin, becomes, told, put } = world({
       pollMs: 50,
       settleMs: 40,
       watch: (folder, options, heard) => {
@@ -136,10 +140,10 @@ describe('a watched file', () => {
         return watcher
       },
     })
-    writeFileSync(path, '1')
+    put('1')
     await begin()
     for (const n of [1, 2, 3]) {
-      writeFileSync(path, 'x'.repeat(n + 1))
+      put('x'.repeat(n + 1))
       await becomes(n)
     }
     await new Promise(resolve => setTimeout(resolve, 200))

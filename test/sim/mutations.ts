@@ -48,7 +48,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     title: 'the requests of all clients on stdio share one table of ids',
     file: 'src/downstream/transports/stdio.ts',
-    find: 'readonly #running = new Map<JsonRpcId, RunningCall>()',
+    find: 'readonly #running = new SmallTable<JsonRpcId, RunningCall>()',
     replace: 'readonly #running: Map<JsonRpcId, RunningCall> = ((globalThis as any).sharedIds ??= new Map())',
     breaks: 'P12',
   },
