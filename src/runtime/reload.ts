@@ -145,7 +145,7 @@ export class Reload {
       const [old, successor] = [this.room.supervisors.get(entry.name), successors.get(entry.name)]
       if (!old || !successor || 'problem' in entry || !this.#goesBeside(old, entry)) return []
       const judge = (finding: Finding) => {
-        if (finding.kind === 'ready' || entry.onUpdateFailure === 'replace') return
+        if (finding.kind === 'ready' || (finding.kind === 'failed' && isReplaced(entry))) return
         if (!successors.delete(entry.name)) return
         if (finding.kind === 'late') {
           late.push(entry.name)
@@ -171,7 +171,7 @@ export class Reload {
     this.#late.set(name, { entry, successor })
     this.#trials.await(successor, finding => {
       if (this.room.isOver || this.#late.get(name)?.successor !== successor) return
-      if (finding.kind === 'ready') {
+      if (finding.kind === 'ready' || isReplaced(entry)) {
         const tell = (applied: Applied) => this.later({ kind: 'applied', applied })
         const failed = (thrown: unknown) => {
           const reason = reasonOf(asGatewayError(thrown, name))
@@ -297,6 +297,11 @@ export class Reload {
     }
     this.room.resume(left, new Set([...left].filter(name => !supervisors.has(name))))
   }
+}
+
+/** It takes the place also when it does not start. */
+function isReplaced({ onUpdateFailure }: UpstreamSpec): boolean {
+  return onUpdateFailure === 'replace'
 }
 
 /** A trial lasts as long as the longest of all: who was ready may be gone by its end. */

@@ -1,8 +1,8 @@
 import type { Host } from './ports.js'
 import type { Supervisor } from './supervisor.js'
 
-/** How long a reload waits for a new version. */
-export const SUCCESSION_MS = 10_000
+/** How long a reload waits for new versions; what else changes waits with it. */
+export const SUCCESSION_MS = 5_000
 const DOWN: ReadonlySet<string> = new Set(['backoff', 'quarantined', 'misconfigured', 'auth_required'])
 
 /** A new version that has no place yet. */
