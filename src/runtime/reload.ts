@@ -155,7 +155,8 @@ export class Reload {
           this.#dismiss([successor])
         }
       }
-      return [this.#trials.run(successor).then(finding => (judge(finding), () => judge(now(successor))))]
+      const judged = this.#trials.run(successor).then(judge)
+      return [judged.then(() => () => judge(now(successor)))]
     })
     for (const lookAgain of await Promise.all(trials)) lookAgain()
     const failed = wanted.flatMap(({ name: upstream }) => {

@@ -87,6 +87,7 @@ export class FrontDoor {
   }
 
   #move(old: Listener, opened: Listener, address: Required<Address>): void {
+    if (this.parts.isOver) return void opened.close()
     this.#withdraw()
     this.#left.add(old)
     void old.close().then(() => this.#left.delete(old))

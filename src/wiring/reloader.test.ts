@@ -252,6 +252,16 @@ describe('the reloader', () => {
     expect(reloader.status.lastError?.message).toContain('NOT_SET')
   })
 
+  test('gives up a version that is late when the file is as it was', async () => {
+    const { take, runtime, reloader } = world()
+    runtime.slow.add('a')
+    await take(read({ a: { command: 'other' } }))
+    runtime.slow.clear()
+    expect(await take(read({ a: A }))).toMatchObject({ ok: true, generation: 1, updated: [], warnings: [] })
+    expect(runtime.applied).toHaveLength(2)
+    expect(reloader.status.warnings).toEqual([])
+  })
+
   test('tells of a version that starts slowly and fails in the end', async () => {
     const { take, runtime, reloader, told } = world()
     runtime.slow.add('a')

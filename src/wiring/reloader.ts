@@ -141,7 +141,9 @@ export class Reloader {
     const errors = newErrors(reading, this.#entries)
     const warnings = warningsIn(reading)
     if (errors.length > 0) return this.#refused(refusal(this.#generation, this.#entries, errors, warnings))
+    // A version that is late may not be wanted any more.
     const isSame =
+      this.#late.size === 0 &&
       isEmptyPlan(this.parts.runtime.planReload(reading.upstreams)) &&
       this.#changedSettings(reading).length === 0
     if (isSame) return this.#unchanged(reading)
