@@ -34,6 +34,8 @@ const PART_LITTER_MS = 60 * 60_000
 /** One file for each identity: gateways side by side write whole files, and the last one that knows counts. */
 export class FileArchive<Content> implements Archive<Content> {
   readonly #pending = new Map<string, Content>()
+  /** On their way to the disk. */
+  readonly #leaving = new Map<string, Content>()
   readonly #seal: Seal
   #timer: NodeJS.Timeout | null = null
   #writing: Promise<void> | null = null
@@ -55,6 +57,8 @@ export class FileArchive<Content> implements Archive<Content> {
         this.#warnOnce(foreign)
         return 'lost'
       }
+      const unwritten = this.#pending.get(id) ?? this.#leaving.get(id)
+      if (unwritten !== undefined) return this.#copy(unwritten)
       const sealed = readSealed(path, this.#seal)
       if (sealed === null) return null
       const content = this.#open(id, sealed.meta, sealed.bytes)
@@ -106,6 +110,12 @@ export class FileArchive<Content> implements Archive<Content> {
     if (Date.now() - mtimeMs > limit) await rm(path, { force: true })
   }
 
+  /** As it will be read: who has it may change it. */
+  #copy(content: Content): Content | null {
+    const { meta, parts } = this.layout.encode(content)
+    return this.layout.decode(JSON.parse(JSON.stringify(meta)), Buffer.concat(parts))
+  }
+
   #pathOf(id: string): string {
     return join(this.place.folder, `${id}.${this.layout.kind}`)
   }
@@ -150,12 +160,15 @@ export class FileArchive<Content> implements Archive<Content> {
   async #writeAll(): Promise<void> {
     for (const [id, content] of this.#pending) {
       this.#pending.delete(id)
+      this.#leaving.set(id, content)
       try {
         await makePrivateFolder(this.place.folder)
         const { meta, parts } = this.layout.encode(content)
         await writeSealed(this.#pathOf(id), this.#seal, { id, content: meta }, parts)
       } catch (thrown) {
         this.#warnOnce(messageOf(thrown))
+      } finally {
+        this.#leaving.delete(id)
       }
     }
   }

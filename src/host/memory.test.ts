@@ -83,6 +83,18 @@ describe('what is kept of a catalog', () => {
     },
   )
 
+  test('comes back before it is written, in the same shape, and not as the very same thing', async () => {
+    const { memory, again, file } = world()
+    memory.catalogs.save(ID, SAVED)
+    const early = loaded(memory.catalogs.load(ID, 'files'))
+    expect(existsSync(file)).toBe(false)
+    expect(early).not.toBe(SAVED)
+    const writing = memory.settle()
+    expect(shape(loaded(memory.catalogs.load(ID, 'files')))).toEqual(shape(early))
+    await writing
+    expect(shape(loaded(again().catalogs.load(ID, 'files')))).toEqual(shape(early))
+  })
+
   test('comes back whatever the texts are', async () => {
     const { memory, again } = world()
     const items = fc.array(

@@ -56,7 +56,9 @@ export class FrontDoor {
     const old = this.#listener
     const to = addressOf(wanted, this.#wish)
     if (!old || sameValue(this.#address, to)) {
-      const isOverridden = old !== null && !sameValue(now.listen, wanted.listen)
+      const isOverridden = (['host', 'port'] as const).some(
+        key => this.#wish[key] !== undefined && now.listen[key] !== wanted.listen[key],
+      )
       return nothing(isOverridden ? ['holdfast.listen: what the gateway was started with decides'] : [])
     }
     let opened: Listener

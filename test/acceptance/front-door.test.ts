@@ -3,6 +3,7 @@ import { connectV1Http, connectV2Http } from '../kit/clients.js'
 import { withFakes } from '../kit/fake-mcp.js'
 import { startGateway, withGateway } from '../kit/gateway.js'
 import { withHung } from '../kit/ports.js'
+import { slowness } from '../kit/slowness.js'
 import { verifies } from '../kit/verifies.js'
 import { CRASHING, callTool, options, refusing, withClient } from './shared.js'
 
@@ -21,6 +22,7 @@ describe('the front door', () => {
             missing: { command: 'no-such-program' },
             slow: fake.entry,
           }
+          const machine = await slowness()
           const times = []
           for (let i = 0; i < 3; i += 1) {
             const gateway = await startGateway({ mcpServers: bad })
@@ -29,7 +31,7 @@ describe('the front door', () => {
             expect(await gateway.get('/healthz')).toEqual({ ok: true })
             await gateway.stop()
           }
-          expect(Math.min(...times)).toBeLessThan(1_000)
+          expect(Math.min(...times) / machine).toBeLessThan(1_000)
         }),
       )
     },

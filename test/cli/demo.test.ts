@@ -102,7 +102,7 @@ describe('the first list after the process started', () => {
       await time(other)
       // The quickest of each: in between, the machine may have been busy with other things.
       let [withBad, without] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]
-      for (let round = 0; round < 10; round += 1) {
+      for (let round = 0; round < 40 && (round < 10 || withBad / without >= 2); round += 1) {
         withBad = Math.min(withBad, await time(client))
         without = Math.min(without, await time(other))
       }
