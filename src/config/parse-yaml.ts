@@ -1,14 +1,4 @@
-import {
-  type Document,
-  isAlias,
-  isMap,
-  isSeq,
-  LineCounter,
-  type Pair,
-  parseDocument,
-  type YAMLError,
-  type YAMLMap,
-} from 'yaml'
+import type { Document, Pair, YAMLError, YAMLMap } from 'yaml'
 import type { Fault, Path } from './faults.js'
 import {
   duplicateFault,
@@ -18,6 +8,7 @@ import {
   unparsable,
   withoutPrototypes,
 } from './parsed.js'
+import { yaml } from './parsers.js'
 
 const MOST_SHOWN = 5
 const MOST_ALIASES = 100
@@ -39,8 +30,8 @@ const SAID = new Map<string, readonly [message: string, fix?: string]>([
 ])
 
 export function parseYaml(text: string): Parsed {
-  const counter = new LineCounter()
-  const document = parseDocument(text, {
+  const counter = new (yaml().LineCounter)()
+  const document = yaml().parseDocument(text, {
     lineCounter: counter,
     uniqueKeys: false,
     prettyErrors: false,
@@ -81,10 +72,10 @@ function explain({ code }: YAMLError, position: Position | undefined): Fault {
 }
 
 function findDuplicates(node: unknown, path: Path, report: (path: Path, offset: number) => void): void {
-  if (isSeq(node)) {
+  if (yaml().isSeq(node)) {
     for (const [index, item] of node.items.entries()) findDuplicates(item, [...path, index], report)
   }
-  if (!isMap(node)) return
+  if (!yaml().isMap(node)) return
   const seen = new Set<string>()
   for (const { key, value } of node.items) {
     const name = String(key)
@@ -119,21 +110,21 @@ function walk(
   let node: unknown = document.contents
   let offset: number | undefined
   for (const part of path) {
-    if (isAlias(node)) node = node.resolve(document)
-    if (isMap(node)) {
+    if (yaml().isAlias(node)) node = node.resolve(document)
+    if (yaml().isMap(node)) {
       const pair = members.find(node, String(part))
       offset = startOf(pair?.key) ?? offset
       node = pair?.value
-    } else if (isSeq(node)) {
+    } else if (yaml().isSeq(node)) {
       node = node.items[Number(part)]
       offset = startOf(node) ?? offset
     } else node = undefined
   }
-  return { node: isAlias(node) ? node.resolve(document) : node, offset }
+  return { node: yaml().isAlias(node) ? node.resolve(document) : node, offset }
 }
 
 function keysAt(node: unknown): readonly string[] | undefined {
-  if (!isMap(node)) return undefined
+  if (!yaml().isMap(node)) return undefined
   const keys = [...new Set(node.items.map(({ key }) => String(key)))]
   // Merged keys stand elsewhere; then the order of the data has to do.
   return keys.includes('<<') ? undefined : keys
@@ -146,9 +137,9 @@ function startOf(node: unknown): number | undefined {
 function firstUnresolved(document: Document): number | undefined {
   const pending: unknown[] = [document.contents]
   for (let node = pending.pop(); pending.length > 0 || node !== undefined; node = pending.pop()) {
-    if (isAlias(node) && !node.resolve(document)) return startOf(node)
-    if (isSeq(node)) pending.push(...node.items)
-    if (isMap(node)) pending.push(...node.items.map(({ value }) => value))
+    if (yaml().isAlias(node) && !node.resolve(document)) return startOf(node)
+    if (yaml().isSeq(node)) pending.push(...node.items)
+    if (yaml().isMap(node)) pending.push(...node.items.map(({ value }) => value))
   }
   return undefined
 }

@@ -1,5 +1,5 @@
-import { stringify } from 'smol-toml'
 import type { Path } from '../faults.js'
+import { toml } from '../parsers.js'
 import { type Change, nest, type Writer } from './change.js'
 
 /**
@@ -59,7 +59,7 @@ function cutTables(lines: readonly string[], sections: readonly Section[], path:
 
 function addTable(text: string, path: Path, value: unknown): string {
   const gap = text.trim() === '' ? '' : text.endsWith('\n') ? '\n' : '\n\n'
-  return `${text}${gap}${stringify(nest(path, value))}`
+  return `${text}${gap}${toml().stringify(nest(path, value))}`
 }
 
 function setKey(

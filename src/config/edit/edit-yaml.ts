@@ -1,31 +1,23 @@
-import {
-  type Document,
-  isMap,
-  isScalar,
-  isSeq,
-  type Pair,
-  parseDocument,
-  stringify,
-  type YAMLMap,
-} from 'yaml'
+import type { Document, Pair, YAMLMap } from 'yaml'
 import type { Path } from '../faults.js'
+import { yaml } from '../parsers.js'
 import { type Change, lineStart, nest, nextLine, type Spans, splice } from './change.js'
 
 const STYLE = { lineWidth: 0 } as const
 
 /** In the text itself, where maps are written as blocks: everything else stays as it is, to the byte. */
 export function writeYaml(text: string, { path, value }: Change): string | null {
-  const document = parseDocument(text)
+  const document = yaml().parseDocument(text)
   if (document.contents === null) {
     if (value === undefined) return null
-    return `${text}${text === '' || text.endsWith('\n') ? '' : '\n'}${stringify(nest(path, value), STYLE)}`
+    return `${text}${text === '' || text.endsWith('\n') ? '' : '\n'}${yaml().stringify(nest(path, value), STYLE)}`
   }
   let node: unknown = document.contents
   let owner: Pair | undefined
   for (const [depth, key] of path.entries()) {
     if (isEmpty(node) && owner && value !== undefined)
       return fillEmpty(text, owner, nest(path.slice(depth), value))
-    if (!isMap(node) || node.flow) return null
+    if (!yaml().isMap(node) || node.flow) return null
     const pair: Pair | undefined = pairOf(node, key)
     if (!pair) {
       return value === undefined ? null : addPair(text, node, { [key]: nest(path.slice(depth + 1), value) })
@@ -35,13 +27,13 @@ export function writeYaml(text: string, { path, value }: Change): string | null 
     node = pair.value
   }
   const range = rangeOf(node)
-  if (!isScalar(node) || !range) return null
-  return splice(text, range[0], range[1], stringify(value, STYLE).trimEnd())
+  if (!yaml().isScalar(node) || !range) return null
+  return splice(text, range[0], range[1], yaml().stringify(value, STYLE).trimEnd())
 }
 
 /** By way of the document, for maps in braces: comments are kept, spacing may change. */
 export function rewriteYaml(text: string, { path, value }: Change): string | null {
-  const document = parseDocument(text)
+  const document = yaml().parseDocument(text)
   try {
     if (value === undefined) document.deleteIn(path)
     else document.setIn(path, document.createNode(value))
@@ -52,12 +44,12 @@ export function rewriteYaml(text: string, { path, value }: Change): string | nul
 }
 
 export function yamlSpans(text: string): Spans {
-  const document: Document = parseDocument(text, { uniqueKeys: false })
+  const document: Document = yaml().parseDocument(text, { uniqueKeys: false })
   return (path: Path) => {
     let node: unknown = document.contents
     for (const key of path) {
-      if (isMap(node)) node = pairOf(node, key)?.value
-      else node = isSeq(node) ? node.items[Number(key)] : undefined
+      if (yaml().isMap(node)) node = pairOf(node, key)?.value
+      else node = yaml().isSeq(node) ? node.items[Number(key)] : undefined
     }
     const range = rangeOf(node)
     return range && [range[0], range[1]]
@@ -75,7 +67,7 @@ function rangeOf(node: unknown): readonly [number, number, number] | undefined {
 
 /** `key:` with nothing behind it. */
 function isEmpty(node: unknown): boolean {
-  return node === null || (isScalar(node) && node.value === null && (node.source ?? '') === '')
+  return node === null || (yaml().isScalar(node) && node.value === null && (node.source ?? '') === '')
 }
 
 /** Behind the line on which the pair ends; comments below it are not its own. */
@@ -105,7 +97,9 @@ function fillEmpty(text: string, owner: Pair, added: unknown): string | null {
 
 function insertLines(text: string, at: number, indent: string, added: unknown): string | null {
   if (indent.trim() !== '') return null
-  const lines = stringify(added, STYLE).replace(/^(?=.)/gm, indent)
+  const lines = yaml()
+    .stringify(added, STYLE)
+    .replace(/^(?=.)/gm, indent)
   const before = text.slice(0, at)
   return `${before}${before === '' || before.endsWith('\n') ? '' : '\n'}${lines}${text.slice(at)}`
 }
