@@ -1,6 +1,5 @@
-import { createRequire } from 'node:module'
 import type { LookupFunction } from 'node:net'
-import type { Dispatcher, Pool } from 'undici'
+import { type Dispatcher, Pool } from 'undici'
 import { LIMITS } from '../model/index.js'
 import type {
   Clock,
@@ -50,15 +49,6 @@ interface Patience {
   readonly headMs: number
 }
 
-const load = createRequire(import.meta.url)
-let loaded: typeof import('undici') | null = null
-
-/** A gateway without remote servers starts the sooner for not loading it. */
-function undici(): typeof import('undici') {
-  loaded ??= load('undici') as typeof import('undici')
-  return loaded
-}
-
 class UndiciPool implements HttpPool {
   #pool: Pool
   /** Pools of before a sleep on which something is still under way. */
@@ -90,7 +80,7 @@ class UndiciPool implements HttpPool {
   }
 
   #fresh(): Pool {
-    return new (undici().Pool)(this.origin, {
+    return new Pool(this.origin, {
       connections: MAX_SOCKETS,
       pipelining: 1,
       connect: { ...this.connect },

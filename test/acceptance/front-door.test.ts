@@ -3,7 +3,7 @@ import { connectV1Http, connectV2Http } from '../kit/clients.js'
 import { withFakes } from '../kit/fake-mcp.js'
 import { startGateway, withGateway } from '../kit/gateway.js'
 import { withHung } from '../kit/ports.js'
-import { slowness } from '../kit/slowness.js'
+import { quickestStart } from '../kit/slowness.js'
 import { verifies } from '../kit/verifies.js'
 import { CRASHING, callTool, options, refusing, withClient } from './shared.js'
 
@@ -22,16 +22,14 @@ describe('the front door', () => {
             missing: { command: 'no-such-program' },
             slow: fake.entry,
           }
-          const machine = await slowness()
-          const times = []
-          for (let i = 0; i < 3; i += 1) {
+          const start = async () => {
             const gateway = await startGateway({ mcpServers: bad })
-            times.push(gateway.readyMs)
             expect(await gateway.get('/readyz')).toEqual({ ready: true })
             expect(await gateway.get('/healthz')).toEqual({ ok: true })
             await gateway.stop()
+            return gateway.readyMs
           }
-          expect(Math.min(...times) / machine).toBeLessThan(1_000)
+          expect(await quickestStart(start, 1_000)).toBeLessThan(1_000)
         }),
       )
     },

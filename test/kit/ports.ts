@@ -1,11 +1,18 @@
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 
-/** A loopback port on which nobody listens. */
+/** A loopback port on which nobody listens, and that the system gives to nobody who asks for any port. */
 export async function closedPort(): Promise<number> {
-  const server = createServer()
-  const port = await listen(server)
-  await close(server, [])
-  return port
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 20_000)
+    const server = createServer()
+    const isFree = await new Promise<boolean>(resolve => {
+      server.once('error', () => resolve(false))
+      server.listen(port, '127.0.0.1', () => resolve(true))
+    })
+    if (!isFree) continue
+    await close(server, [])
+    return port
+  }
 }
 
 export interface BlackHole {
