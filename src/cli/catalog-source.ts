@@ -1,4 +1,5 @@
 import { createGateway, type Gateway } from '../library.js'
+import { messageOf } from '../model/index.js'
 import { locateConfig } from './config-file.js'
 import { CommandFailure, EXIT } from './exit.js'
 import { gatewayBase, notRunning, type RemoteOptions, readControl } from './remote.js'
@@ -25,7 +26,7 @@ export async function withOwnGateway<T>(
 ): Promise<T> {
   const configFile = locateConfig(options.config)
   const gateway = await createGateway({ configFile }).catch((thrown: unknown) => {
-    throw new CommandFailure(EXIT.config, thrown instanceof Error ? thrown.message : String(thrown))
+    throw new CommandFailure(EXIT.config, messageOf(thrown))
   })
   return interruptible(
     said,

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { isGatewayError } from '../model/index.js'
+import { isGatewayError, messageOf } from '../model/index.js'
 import type { UpstreamActions } from '../runtime/ports.js'
 import { sendJson, takesVerb } from './answer.js'
 import type { UpstreamStatus } from './status.js'
@@ -123,7 +123,7 @@ function numberIn(params: URLSearchParams, key: string, as: string): Record<stri
 }
 
 function refuse(res: ServerResponse, thrown: unknown): void {
-  const error = thrown instanceof Error ? thrown.message : String(thrown)
+  const error = messageOf(thrown)
   sendJson(res, isGatewayError(thrown) && thrown.kind === 'invalid' ? 400 : 500, { error })
 }
 

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Bytes } from '../model/index.js'
+import { type Bytes, messageOf } from '../model/index.js'
 import type { Clock } from '../runtime/ports.js'
 import { type ActionSource, decode, serveAction } from './actions.js'
 import { sendJson, sendRaw, takesVerb } from './answer.js'
@@ -90,7 +90,7 @@ async function give(res: ServerResponse, answer: () => Answer | Promise<Answer>)
     if (typeof body === 'string') sendRaw(res, status, body)
     else sendJson(res, status, body)
   } catch (thrown) {
-    sendJson(res, 500, { error: thrown instanceof Error ? thrown.message : String(thrown) })
+    sendJson(res, 500, { error: messageOf(thrown) })
   }
 }
 

@@ -1,5 +1,12 @@
 import type { Full } from '../core/session/index.js'
-import { type Bytes, type FailureKind, GatewayError, isGatewayError, LIMITS } from '../model/index.js'
+import {
+  type Bytes,
+  type FailureKind,
+  GatewayError,
+  isGatewayError,
+  LIMITS,
+  messageOf,
+} from '../model/index.js'
 import { json } from '../wire/index.js'
 
 /** What a face sends at the end of a request: raw `result` or raw `error`, and the HTTP status where it matters. */
@@ -85,6 +92,6 @@ export function sameId(): GatewayError {
 
 export function asError(thrown: unknown): GatewayError {
   if (isGatewayError(thrown)) return thrown
-  const message = thrown instanceof Error ? thrown.message : String(thrown)
+  const message = messageOf(thrown)
   return new GatewayError('INTERNAL', `A fault of the gateway: ${message}`, { cause: thrown })
 }

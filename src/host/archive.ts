@@ -1,7 +1,7 @@
 import { lstatSync, renameSync, utimes } from 'node:fs'
 import { lstat, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Bytes, LIMITS } from '../model/index.js'
+import { type Bytes, LIMITS, messageOf } from '../model/index.js'
 import type { Archive } from '../runtime/ports.js'
 import { readSealed, type Seal, Unsealed, writeSealed } from './sealed-file.js'
 import { makePrivateFolder, refuseForeign } from './state-folder.js'
@@ -180,8 +180,4 @@ export class FileArchive<Content> implements Archive<Content> {
       `${this.layout.what('the servers')} cannot be kept on disk (${cause}). ${this.layout.loss}`,
     )
   }
-}
-
-function messageOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown)
 }

@@ -1,5 +1,6 @@
 import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { messageOf } from '../model/index.js'
 import { makePrivateFolder } from './state-folder.js'
 
 /** A process group that was started: its leader's pid and start name it beyond any reuse of the number. */
@@ -110,7 +111,7 @@ export class Ledger {
   #warn(thrown: unknown): void {
     if (this.#warned) return
     this.#warned = true
-    const cause = thrown instanceof Error ? thrown.message : String(thrown)
+    const cause = messageOf(thrown)
     this.options.warn(
       `The list of child processes cannot be kept (${cause}). Should the gateway crash, servers that ignore the end of their input stay behind.`,
     )

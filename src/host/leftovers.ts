@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import { type FileHandle, lstat, open, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { messageOf } from '../model/index.js'
 import type { LedgerEntry, LedgerFile } from './ledger.js'
 import { carriesInstance, factsOf, livingMembers } from './proc.js'
 import { refuseForeign } from './state-folder.js'
@@ -167,8 +168,4 @@ function isProcess(value: unknown, lowest: 1 | 2): boolean {
 
 function codeOf(thrown: unknown): string | undefined {
   return (thrown as NodeJS.ErrnoException | undefined)?.code
-}
-
-function messageOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown)
 }

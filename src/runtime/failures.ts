@@ -1,9 +1,16 @@
-import { type ErrorCode, GatewayError, isGatewayError, LIMITS, type UpstreamView } from '../model/index.js'
+import {
+  type ErrorCode,
+  GatewayError,
+  isGatewayError,
+  LIMITS,
+  messageOf,
+  type UpstreamView,
+} from '../model/index.js'
 
 /** Anything that was thrown, as an error of the one family. */
 export function asGatewayError(thrown: unknown, upstream: string): GatewayError {
   if (isGatewayError(thrown)) return thrown
-  const reason = thrown instanceof Error ? thrown.message : String(thrown)
+  const reason = messageOf(thrown)
   return new GatewayError('UPSTREAM_UNAVAILABLE', `${upstream}: ${reason}`, {
     upstream,
     reason,

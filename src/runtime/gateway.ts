@@ -11,6 +11,7 @@ import {
   type Kind,
   LIMITS,
   type MisconfiguredSpec,
+  messageOf,
   type Outcome,
   type Scope,
   type Snapshot,
@@ -338,7 +339,7 @@ export class Runtime implements GatewayCore {
     const stops = [...this.supervisors].map(([upstream, supervisor]) =>
       supervisor.stop().then(
         () => [],
-        (cause: unknown) => [{ upstream, reason: cause instanceof Error ? cause.message : String(cause) }],
+        (cause: unknown) => [{ upstream, reason: messageOf(cause) }],
       ),
     )
     const [failures] = await Promise.all([Promise.all([...stops, this.#realms.stop()]), this.#reload.stop()])

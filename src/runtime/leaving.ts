@@ -1,3 +1,4 @@
+import { messageOf } from '../model/index.js'
 import { heldWithin } from './held-within.js'
 import type { Clock } from './ports.js'
 import type { Supervisor } from './supervisor.js'
@@ -35,9 +36,7 @@ export class Leaving {
   add(supervisor: Supervisor): Promise<void> {
     const gone = finished(supervisor, this.clock)
       .then(() => supervisor.stop())
-      .catch((cause: unknown) =>
-        this.failed(supervisor.spec.name, cause instanceof Error ? cause.message : String(cause)),
-      )
+      .catch((cause: unknown) => this.failed(supervisor.spec.name, messageOf(cause)))
       .then(() => void this.#supervisors.delete(supervisor))
     this.#supervisors.set(supervisor, gone)
     return gone

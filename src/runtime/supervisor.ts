@@ -12,6 +12,7 @@ import {
   type GatewayError,
   type LastError,
   LIMITS,
+  messageOf,
   type Outcome,
   type UpstreamSpec,
   type UpstreamView,
@@ -294,7 +295,7 @@ export class Supervisor implements UpstreamActions {
 
   #notEnded(cause: unknown): void {
     this.#survivor = cause
-    const reason = cause instanceof Error ? cause.message : String(cause)
+    const reason = messageOf(cause)
     this.around.events.warning(this.spec.name, `could not be ended: ${reason}`)
   }
 

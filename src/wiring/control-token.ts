@@ -1,4 +1,5 @@
 import { removeControlFile, requireStateFolder, writeControlFile } from '../host/index.js'
+import { messageOf } from '../model/index.js'
 import type { Log } from '../observe/index.js'
 import type { Listener } from '../server.js'
 
@@ -15,7 +16,7 @@ export function publishToken(
     const path = writeControlFile(folder ?? requireStateFolder(), { url, pid: process.pid, token })
     return () => removeControlFile(path, token)
   } catch (thrown) {
-    const cause = thrown instanceof Error ? thrown.message : String(thrown)
+    const cause = messageOf(thrown)
     const fix = 'set HOLDFAST_STATE_DIR to a folder that can be written'
     log({
       level: 'warn',

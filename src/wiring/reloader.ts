@@ -1,5 +1,6 @@
 import type { ConfigReading, GatewaySettings } from '../config/index.js'
 import { type Entry, isEmptyPlan, sameValue } from '../core/reload/index.js'
+import { messageOf } from '../model/index.js'
 import type { Log } from '../observe/index.js'
 import type { Runtime } from '../runtime/gateway.js'
 import type { Clock } from '../runtime/ports.js'
@@ -152,7 +153,7 @@ export class Reloader {
       ready = await this.parts.prepare(this.#settings, reading.settings)
     } catch (thrown) {
       return this.#refused(
-        refusal(this.#generation, this.#entries, [`holdfast.listen: ${reasonOf(thrown)}`], warnings),
+        refusal(this.#generation, this.#entries, [`holdfast.listen: ${messageOf(thrown)}`], warnings),
       )
     }
     return this.#apply(reading, ready)
@@ -182,7 +183,7 @@ export class Reloader {
       applied = await this.parts.runtime.reload(reading.upstreams)
     } catch (thrown) {
       ready.abort()
-      return this.#refused(refusal(this.#generation, this.#entries, [reasonOf(thrown)], warnings))
+      return this.#refused(refusal(this.#generation, this.#entries, [messageOf(thrown)], warnings))
     }
     ready.commit()
     this.#settings = reading.settings
@@ -287,8 +288,4 @@ function notStarted({ upstream, reason }: FailedVersion): string {
 
 function stillStarting(upstream: string): string {
   return `${upstream}: its new version is still starting; the old one serves until it is ready`
-}
-
-function reasonOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown)
 }

@@ -1,4 +1,4 @@
-import { GatewayError, LIMITS } from '../../model/index.js'
+import { GatewayError, LIMITS, messageOf } from '../../model/index.js'
 import type { Cell } from './cell.js'
 
 /** How the instances of one server do. */
@@ -43,9 +43,7 @@ export class CellTable {
     const ended = first ? first.then(stop) : stop()
     const settled = ended.then(
       () => [],
-      (cause: unknown) => [
-        { upstream: cell.name, reason: cause instanceof Error ? cause.message : String(cause) },
-      ],
+      (cause: unknown) => [{ upstream: cell.name, reason: messageOf(cause) }],
     )
     this.#ending.add(settled)
     void settled.then(() => this.#ending.delete(settled))
