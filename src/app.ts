@@ -22,7 +22,7 @@ import {
 } from './downstream/index.js'
 import { holdProcess } from './hold.js'
 import { nodeHost, ProcessGauge, stateFolder } from './host/index.js'
-import { GatewayError, LIMITS, type Snapshot } from './model/index.js'
+import { DOWN_STATES, GatewayError, LIMITS, type Snapshot } from './model/index.js'
 import { type Log, StartProgress, StderrTails, TransitionLog } from './observe/index.js'
 import { Runtime } from './runtime/gateway.js'
 import type { Clock, Host, UpstreamActions } from './runtime/ports.js'
@@ -111,8 +111,6 @@ export interface App {
 }
 
 const TOKEN_BYTES = 32
-/** States that a server leaves at once when a test says that it works. */
-const IS_DOWN: ReadonlySet<string> = new Set(['backoff', 'quarantined', 'misconfigured', 'auth_required'])
 
 export function createApp(options: AppOptions): App {
   const { reading, log } = options
@@ -311,7 +309,7 @@ export function createApp(options: AppOptions): App {
 
 /** A test reached it, so whatever the gateway waits for before it tries again need not be waited for. */
 function bringBack(supervisor: Supervisor): void {
-  if (IS_DOWN.has(supervisor.state)) void supervisor.restart()
+  if (DOWN_STATES.has(supervisor.state)) void supervisor.restart()
   else if (supervisor.watch.breaker.kind !== 'closed') void supervisor.watch.demand()
 }
 

@@ -63,7 +63,8 @@ describe('the documentation', () => {
     const { stdout } = await promisify(execFile)(process.execPath, [join(ROOT, 'examples/library.mjs')], {
       env: gatewayEnvironment(),
     })
-    expect(stdout).toContain("missing: [ 'broken (exited with code 1)' ]")
+    // A slow machine may meet its second try.
+    expect(stdout).toMatch(/missing: \[ 'broken \(.*exited with code 1\)' \]/)
     expect(stdout).toContain('Hello from a file behind Holdfast.')
     expect(stdout).toMatch(/unavailable - .*broken is unavailable/)
   })

@@ -1,9 +1,10 @@
 import { basename } from 'node:path'
 import type { HttpSpec, ResultRule, StdioSpec, Supervision, Timeouts, UpstreamSpec } from '../model/index.js'
 import { parseDuration } from './durations.js'
+import type { Report } from './expander.js'
 import type { ReadingContext } from './read.js'
 import type { HoldfastOptions, ServerEntry, ServerOptions } from './schema.js'
-import { httpSpec, type Report, stdioSpec, URL_KEYS } from './transports.js'
+import { httpSpec, stdioSpec, URL_KEYS } from './transports.js'
 
 const DEFAULT_CACHE_TTL_MS = 300_000
 

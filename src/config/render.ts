@@ -8,7 +8,7 @@ export function renderFaults(
   const paint = (code: number, text: string) => (options.color ? `\x1b[${code}m${text}\x1b[0m` : text)
   return grouped(faults)
     .map(({ severity, server, key, line, column, message, fix }) => {
-      const place = line === undefined ? options.path : `${options.path}:${line}:${column ?? 1}`
+      const place = placeOf({ line, column }, options.path)
       const what = severity === 'error' ? paint(31, 'error') : paint(33, 'warning')
       // Quoted as JSON: a name may hold what a terminal would obey.
       const who = server === undefined ? '' : `server ${JSON.stringify(server)}: `
@@ -16,6 +16,11 @@ export function renderFaults(
       return `${place}: ${what}: ${who}${where}${message}\n    fix: ${fix}`
     })
     .join('\n')
+}
+
+/** `FILE:LINE:COLUMN`, or the file alone. */
+export function placeOf({ line, column }: Pick<Fault, 'line' | 'column'>, path: string): string {
+  return line === undefined ? path : `${path}:${line}:${column ?? 1}`
 }
 
 /** The file as a whole first, then server by server; in each, errors before warnings. */

@@ -1,15 +1,11 @@
 import { isAbsolute, resolve } from 'node:path'
 import type { HttpSpec, StdioSpec } from '../model/index.js'
 import { valuesOf, variablesFrom } from './env-files.js'
+import { type Expander, makeExpander, type Report } from './expander.js'
 import type { Path } from './faults.js'
-import { describeProblem, expand, type Values } from './interpolate.js'
+import type { Values } from './interpolate.js'
 import type { ReadingContext } from './read.js'
 import type { ServerEntry } from './schema.js'
-
-export type Report = (path: Path, message: string, fix: string) => void
-
-/** The text with its variables filled in; null when that failed, which then has been reported. */
-type Expander = (path: Path, text: string) => string | null
 
 export const URL_KEYS = ['url', 'serverUrl', 'httpUrl'] as const
 
@@ -62,20 +58,6 @@ export function httpSpec(entry: ServerEntry, context: ReadingContext, report: Re
 /** What stands in a file of the entry's own is meant for it: it beats what is set for all. */
 function valuesWith(variables: Readonly<Record<string, string>> | null, context: ReadingContext): Values {
   return valuesOf(variables === null ? context : { ...context, env: { ...context.env, ...variables } })
-}
-
-function makeExpander(values: Values, report: Report): Expander {
-  return (path, text) => {
-    const { text: expanded, problems } = expand(text, values)
-    for (const problem of problems) {
-      const { message, fix } = describeProblem(problem)
-      report(path, message, fix)
-    }
-    if (problems.length > 0) return null
-    if (!expanded.includes('\0')) return expanded
-    report(path, 'holds a NUL character', 'remove it')
-    return null
-  }
 }
 
 /** For what cannot be empty: a set but empty variable is as wrong as an unset one. */

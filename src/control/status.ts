@@ -97,12 +97,13 @@ export interface GatewayStatus {
     }
     readonly config: {
       readonly path: string | null
+      /** ISO time of the one that runs. */
       readonly loadedAt: string
       readonly warnings: readonly string[]
       /** Counts the configurations that were taken over; the one of the start is 1. */
-      readonly generation?: number
+      readonly generation: number
       /** Why a later configuration was not taken over. */
-      readonly lastError?: { readonly message: string; readonly at: string } | null
+      readonly lastError: { readonly message: string; readonly at: string } | null
     }
   }
   readonly upstreams: readonly UpstreamStatus[]

@@ -19,6 +19,14 @@ export type LifecycleState =
   | 'draining'
   | 'stopped'
 
+/** It should run and does not: it waits for its next try, or for a person. */
+export const DOWN_STATES: ReadonlySet<LifecycleState> = new Set([
+  'backoff',
+  'quarantined',
+  'misconfigured',
+  'auth_required',
+])
+
 /** May traffic enter? */
 export type BreakerState = 'closed' | 'open' | 'half_open'
 

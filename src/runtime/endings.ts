@@ -41,3 +41,9 @@ export function part(connection: Connection, clock: Clock, error: GatewayError):
   connection.destroy(error)
   return Promise.resolve()
 }
+
+/** The polite end says to each caller what is so; the hard one then leaves it no time. */
+export function endAtOnce(supervisor: { readonly connection: Connection | null; kill(): void }): void {
+  supervisor.connection?.close().catch(() => undefined)
+  supervisor.kill()
+}

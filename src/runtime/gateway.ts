@@ -21,6 +21,7 @@ import {
 import { refuseLater, startCall } from './calls/index.js'
 import type { ReloadRoom } from './changeover.js'
 import { Crowd } from './crowd.js'
+import { endAtOnce } from './endings.js'
 import { misconfiguredView } from './misconfigured-view.js'
 import type { Neighbourhood, SupervisorEvents } from './neighbourhood.js'
 import type {
@@ -351,11 +352,7 @@ export class Runtime implements GatewayCore {
     this.#refuseNew()
     this.#reload.kill()
     this.#realms.kill()
-    for (const supervisor of this.supervisors.values()) {
-      // The polite end says to each caller what is so; the hard one then leaves it no time.
-      supervisor.connection?.close().catch(() => undefined)
-      supervisor.kill()
-    }
+    for (const supervisor of this.supervisors.values()) endAtOnce(supervisor)
   }
 
   #refuseNew(): void {

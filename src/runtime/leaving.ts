@@ -1,4 +1,5 @@
 import { messageOf } from '../model/index.js'
+import { endAtOnce } from './endings.js'
 import { heldWithin } from './held-within.js'
 import type { Clock } from './ports.js'
 import type { Supervisor } from './supervisor.js'
@@ -21,10 +22,6 @@ export class Leaving {
     private readonly clock: Clock,
     private readonly failed: (upstream: string, reason: string) => void,
   ) {}
-
-  get size(): number {
-    return this.#supervisors.size
-  }
 
   /** Resolves when nothing of that name is left, or nothing more can be done about it. */
   async goneOf(name: string): Promise<void> {
@@ -49,9 +46,6 @@ export class Leaving {
   }
 
   kill(): void {
-    for (const supervisor of this.#supervisors.keys()) {
-      supervisor.connection?.close().catch(() => undefined)
-      supervisor.kill()
-    }
+    for (const supervisor of this.#supervisors.keys()) endAtOnce(supervisor)
   }
 }

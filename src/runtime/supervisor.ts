@@ -295,8 +295,7 @@ export class Supervisor implements UpstreamActions {
 
   #notEnded(cause: unknown): void {
     this.#survivor = cause
-    const reason = messageOf(cause)
-    this.around.events.warning(this.spec.name, `could not be ended: ${reason}`)
+    this.around.events.warning(this.spec.name, `could not be ended: ${messageOf(cause)}`)
   }
 
   /** Whatever hung on the connection that is no more. */

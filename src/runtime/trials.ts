@@ -1,9 +1,9 @@
+import { DOWN_STATES } from '../model/index.js'
 import type { Host } from './ports.js'
 import type { Supervisor } from './supervisor.js'
 
 /** How long a reload waits for new versions; what else changes waits with it. */
 export const SUCCESSION_MS = 5_000
-const DOWN: ReadonlySet<string> = new Set(['backoff', 'quarantined', 'misconfigured', 'auth_required'])
 
 /** A new version that has no place yet. */
 export interface Successor {
@@ -52,7 +52,7 @@ export class Trials {
         successor.told = () => undefined
         resolve({ kind: 'late' })
       })
-      this.#await(successor, finding => {
+      this.await(successor, finding => {
         timer.cancel()
         resolve(finding)
       })
@@ -60,28 +60,22 @@ export class Trials {
     })
   }
 
-  /** Of one that is late. It is told how that ends, unless it ends here, or goes on in another trial, before. */
+  /** Told once what becomes of its start, unless it ends here, or goes on in another trial, before. */
   await(successor: Successor, told: (finding: Finding) => void): void {
-    this.#await(successor, told)
-    successor.told()
-  }
-
-  #await(successor: Successor, told: (finding: Finding) => void): void {
-    const end = (finding: Finding) => {
+    successor.told = () => {
+      const finding = this.#find(successor)
+      if (!finding) return
       successor.told = () => undefined
       told(finding)
     }
-    successor.told = () => {
-      const finding = this.#find(successor)
-      if (finding) end(finding)
-    }
+    successor.told()
   }
 
   /** Null while it is open. */
   #find({ supervisor }: Successor): Finding | null {
     const { state, settled, reason } = supervisor.view()
     if (state === 'ready' && settled) return { kind: 'ready' }
-    return DOWN.has(state) || this.isOver() ? { kind: 'failed', reason: reason ?? state } : null
+    return DOWN_STATES.has(state) || this.isOver() ? { kind: 'failed', reason: reason ?? state } : null
   }
 
   /** At once. Resolves when nothing of them is left. */

@@ -1,4 +1,4 @@
-import type { ConfigReading, Fault } from '../config/index.js'
+import { type ConfigReading, type Fault, placeOf } from '../config/index.js'
 import { changesIn, type Entry, type ReloadPlan, type ServerChange, sameValue } from '../core/reload/index.js'
 
 /** What a reload did, or would do. */
@@ -38,11 +38,11 @@ export function warningsIn({ faults, path }: ConfigReading): readonly string[] {
   return faults.filter(({ severity }) => severity === 'warning').map(fault => said(fault, path))
 }
 
-/** `FILE:LINE:COLUMN: KEY: what is wrong (what to do)`. */
-function said({ key, line, column, message, fix }: Fault, path: string | undefined): string {
-  const at = line === undefined ? '' : path === undefined ? `line ${line}` : `:${line}:${column ?? 1}`
-  const where = [`${path ?? ''}${at}`, key].filter(part => part !== '').join(': ')
-  return `${where === '' ? '' : `${where}: `}${message} (${fix})`
+/** `FILE:LINE:COLUMN: KEY: what is wrong (what to do)`; an object of a program has no file. */
+function said(fault: Fault, path: string | undefined): string {
+  const place = path === undefined ? '' : placeOf(fault, path)
+  const where = [place, fault.key].filter(part => part !== '').map(part => `${part}: `)
+  return `${where.join('')}${fault.message} (${fault.fix})`
 }
 
 /** @param failed the old versions of these serve on */
@@ -64,15 +64,15 @@ export function servers(
   }
 }
 
-/** Nothing changes, and this is why. */
-export function refusal(
+/** Nothing changes: there is nothing to change, or the errors say why. */
+export function unchanged(
   generation: number,
   running: readonly Entry[],
   errors: readonly string[],
   warnings: readonly string[] = [],
 ): ReloadResult {
   return {
-    ok: false,
+    ok: errors.length === 0,
     generation,
     added: [],
     removed: [],

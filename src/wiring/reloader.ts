@@ -1,20 +1,14 @@
 import type { ConfigReading, GatewaySettings } from '../config/index.js'
+import type { GatewayStatus } from '../control/index.js'
 import { type Entry, isEmptyPlan, sameValue } from '../core/reload/index.js'
 import { messageOf } from '../model/index.js'
 import type { Log } from '../observe/index.js'
 import type { Runtime } from '../runtime/gateway.js'
 import type { Clock } from '../runtime/ports.js'
 import type { Applied, FailedVersion, LateNews } from '../runtime/reload.js'
-import { newErrors, type ReloadResult, refusal, servers, warningsIn } from './reload-result.js'
+import { newErrors, type ReloadResult, servers, unchanged, warningsIn } from './reload-result.js'
 
-export interface ConfigStatus {
-  readonly generation: number
-  /** ISO time of the one that runs. */
-  readonly loadedAt: string
-  /** Why a later one was not taken over. */
-  readonly lastError: { readonly message: string; readonly at: string } | null
-  readonly warnings: readonly string[]
-}
+export type ConfigStatus = Omit<GatewayStatus['gateway']['config'], 'path'>
 
 export interface ReloadWishes {
   /** Says what would change, and changes nothing. */
@@ -73,7 +67,7 @@ export class Reloader {
     const { clock, reading } = parts
     this.#loadedAt = clock.wallTime()
     this.#settings = reading.settings
-    this.#warnings = reading.faults.map(({ key, message }) => `${key}: ${message}`)
+    this.#warnings = brief(reading)
   }
 
   get status(): ConfigStatus {
@@ -128,7 +122,7 @@ export class Reloader {
     const reading = await load(wishes)
     const errors = newErrors(reading, this.#entries)
     const warnings = warningsIn(reading)
-    if (errors.length > 0) return refusal(this.#generation, this.#entries, errors, warnings)
+    if (errors.length > 0) return unchanged(this.#generation, this.#entries, errors, warnings)
     const plan = this.parts.runtime.planReload(reading.upstreams)
     const changed = servers(plan, this.#entries, reading.upstreams)
     const settings = this.#changedSettings(reading)
@@ -138,10 +132,10 @@ export class Reloader {
   async #take(load: LoadConfig, wishes: ReloadWishes): Promise<ReloadResult> {
     const reading = await this.#readWhole(load, wishes)
     if (this.parts.runtime.draining)
-      return refusal(this.#generation, this.#entries, ['the gateway is stopping'])
+      return unchanged(this.#generation, this.#entries, ['the gateway is stopping'])
     const errors = newErrors(reading, this.#entries)
     const warnings = warningsIn(reading)
-    if (errors.length > 0) return this.#refused(refusal(this.#generation, this.#entries, errors, warnings))
+    if (errors.length > 0) return this.#refused(unchanged(this.#generation, this.#entries, errors, warnings))
     // A version that is late may not be wanted any more.
     const isSame =
       this.#late.size === 0 &&
@@ -153,7 +147,7 @@ export class Reloader {
       ready = await this.parts.prepare(this.#settings, reading.settings)
     } catch (thrown) {
       return this.#refused(
-        refusal(this.#generation, this.#entries, [`holdfast.listen: ${messageOf(thrown)}`], warnings),
+        unchanged(this.#generation, this.#entries, [`holdfast.listen: ${messageOf(thrown)}`], warnings),
       )
     }
     return this.#apply(reading, ready)
@@ -161,8 +155,7 @@ export class Reloader {
 
   #unchanged(reading: ConfigReading): ReloadResult {
     this.#lastError = null
-    const warnings = warningsIn(reading)
-    return { ...refusal(this.#generation, this.#entries, [], warnings), ok: true }
+    return unchanged(this.#generation, this.#entries, [], warningsIn(reading))
   }
 
   async #readWhole(load: LoadConfig, wishes: ReloadWishes): Promise<ConfigReading> {
@@ -183,11 +176,11 @@ export class Reloader {
       applied = await this.parts.runtime.reload(reading.upstreams)
     } catch (thrown) {
       ready.abort()
-      return this.#refused(refusal(this.#generation, this.#entries, [messageOf(thrown)], warnings))
+      return this.#refused(unchanged(this.#generation, this.#entries, [messageOf(thrown)], warnings))
     }
     ready.commit()
     this.#settings = reading.settings
-    this.#warnings = [...reading.faults.map(({ key, message }) => `${key}: ${message}`), ...ready.warnings]
+    this.#warnings = [...brief(reading), ...ready.warnings]
     this.parts.settle(reading.settings)
     return this.#conclude(applied, settings, warnings)
   }
@@ -202,7 +195,7 @@ export class Reloader {
       if (ok) this.#lastError = before
     } else {
       this.#late.delete(news.failed.upstream)
-      this.#taken(refusal(this.#generation, this.#entries, [notStarted(news.failed)]), false)
+      this.#taken(unchanged(this.#generation, this.#entries, [notStarted(news.failed)]), false)
     }
   }
 
@@ -280,6 +273,11 @@ function sentence({ added, removed, changes, settings, reordered, unchanged }: R
   if (reordered) parts.push('in another order')
   if (settings.length > 0) parts.push(`changed ${settings.join(', ')} of the gateway`)
   return [...parts, `${unchanged.length} unchanged`].join('; ')
+}
+
+/** What the status says of its faults. */
+function brief({ faults }: ConfigReading): readonly string[] {
+  return faults.map(({ key, message }) => `${key}: ${message}`)
 }
 
 function notStarted({ upstream, reason }: FailedVersion): string {

@@ -192,20 +192,21 @@ describe('a server that leaves with a reload', () => {
   })
 })
 
-describe('a program that leaves with a reload', () => {
-  const withStubborn = (
-    use: (gateway: TestGateway, entry: ServerEntry, mark: string, fake: Fake) => Promise<void>,
-  ) =>
-    withFakes([STUBBORN], async fake => {
-      const mark = freshMark()
-      const entry = marked(fake, mark)
-      await withGateway({ mcpServers: { a: entry } }, async gateway => {
-        await gateway.waitForState('a', 'ready')
-        await until('its own child runs', () => findProcesses(mark).length === 2)
-        await use(gateway, entry, mark, fake)
-      })
+/** A gateway with a program that obeys nobody, and has a child of its own. */
+const withStubborn = (
+  use: (gateway: TestGateway, entry: ServerEntry, mark: string, fake: Fake) => Promise<void>,
+) =>
+  withFakes([STUBBORN], async fake => {
+    const mark = freshMark()
+    const entry = marked(fake, mark)
+    await withGateway({ mcpServers: { a: entry } }, async gateway => {
+      await gateway.waitForState('a', 'ready')
+      await until('its own child runs', () => findProcesses(mark).length === 2)
+      await use(gateway, entry, mark, fake)
     })
+  })
 
+describe('a program that leaves with a reload', () => {
   verifies(
     ['M156', 'M158'],
     'and ignores that is not waited for, and gone in the end with whatever it started',
@@ -268,19 +269,13 @@ describe('a new version that hangs', () => {
     ['M157'],
     'is ended with the gateway that tries it',
     () =>
-      withFakes([STUBBORN], async fake => {
-        const mark = freshMark()
-        const entry = marked(fake, mark)
-        await withGateway({ mcpServers: { a: entry } }, async gateway => {
-          await gateway.waitForState('a', 'ready')
-          await until('its own child runs', () => findProcesses(mark).length === 2)
-          await fake.patch({ faults: [{ on: '*', do: { kind: 'hang' } }] })
-          const text = configOf({ a: { ...entry, env: { ...entry.env, REVISION: '1' } } })
-          writeFileSync(gateway.configFile, text)
-          await until('it is tried', () => findProcesses(mark).length === 4)
-          expect(await gateway.stop()).toBe(0)
-          await assertNoneLeft(mark, 100)
-        })
+      withStubborn(async (gateway, entry, mark, fake) => {
+        await fake.patch({ faults: [{ on: '*', do: { kind: 'hang' } }] })
+        const text = configOf({ a: { ...entry, env: { ...entry.env, REVISION: '1' } } })
+        writeFileSync(gateway.configFile, text)
+        await until('it is tried', () => findProcesses(mark).length === 4)
+        expect(await gateway.stop()).toBe(0)
+        await assertNoneLeft(mark, 100)
       }),
     30_000,
   )

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { createGateway, type Gateway } from '../../src/index.js'
+import { connectV1Http } from '../kit/clients.js'
 import { withFakes } from '../kit/fake-mcp.js'
 import { withGateway } from '../kit/gateway.js'
 import { blackHole, closedPort } from '../kit/ports.js'
@@ -35,38 +36,16 @@ describe('a reload with another address', () => {
     await withFakes([HTTP], async a => {
       const mcpServers = { a: { ...a.entry } }
       await withListening(mcpServers, async (gateway, port) => {
-        const call = JSON.stringify({
-          jsonrpc: '2.0',
-          id: 1,
-          method: 'tools/call',
-          params: { name: 'a__sleep', arguments: { ms: 800 } },
-        })
-        const hello = {
-          jsonrpc: '2.0',
-          id: 0,
-          method: 'initialize',
-          params: {
-            protocolVersion: '2025-06-18',
-            capabilities: {},
-            clientInfo: { name: 't', version: '1' },
-          },
-        }
-        const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
-        const url = `http://127.0.0.1:${port}/mcp`
-        const first = await rawRequest(url, { method: 'POST', headers, body: JSON.stringify(hello) })
-        const session = String(first.headers['mcp-session-id'])
-        const slow = rawRequest(url, {
-          method: 'POST',
-          headers: { ...headers, 'mcp-session-id': session },
-          body: call,
-        })
+        const client = await connectV1Http(`http://127.0.0.1:${port}/mcp`)
+        const slow = client.callTool({ name: 'a__sleep', arguments: { ms: 800 } })
         await a.records.waitFor(records => records.runs('sleep') === 1)
         const next = await closedPort()
         const result = await gateway.reload({ mcpServers, holdfast: { listen: { port: next } } })
         expect(result).toMatchObject({ ok: true, generation: 2, settings: ['listen'], warnings: [] })
         expect(gateway.status().gateway.url).toBe(`http://127.0.0.1:${next}/mcp`)
         expect([await isOpen(next), await isOpen(port)]).toEqual([true, false])
-        expect((await slow).body.toString()).toContain('slept 800 ms')
+        expect(JSON.stringify(await slow)).toContain('slept 800 ms')
+        await client.close()
         expect(a.records.of('initialize')).toHaveLength(1)
       })
     })

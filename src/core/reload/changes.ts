@@ -45,16 +45,14 @@ function optionsOf(old: Entry, entry: Entry): OptionChange[] {
   }
   const { transport: was, ...before } = old
   const { transport: is, ...after } = entry
-  const reached = leavesThatDiffer(was, is, []).map(({ path }) => ({ option: path.join('.') }))
+  const reached = leavesThatDiffer(was, is, []).map(({ path }) => ({
+    option: path.join('.').replace(/^kind$/, 'type'),
+  }))
   const others = leavesThatDiffer(before, after, []).flatMap(({ path, from, to }) => {
     const option = nameOf(path)
     return option === null ? [] : [{ option, before: shown(from), after: shown(to) }]
   })
-  return [...reached.map(nameTransport), ...others]
-}
-
-function nameTransport({ option }: OptionChange): OptionChange {
-  return { option: option === 'kind' ? 'type' : option }
+  return [...reached, ...others]
 }
 
 interface Leaf {
@@ -67,8 +65,7 @@ interface Leaf {
 function leavesThatDiffer(from: unknown, to: unknown, path: readonly string[]): Leaf[] {
   if (sameValue(from, to)) return []
   const [left, right] = [from ?? {}, to ?? {}]
-  if (!isRecord(left) || !isRecord(right) || (from === undefined && to === undefined))
-    return [{ path, from, to }]
+  if (!isRecord(left) || !isRecord(right)) return [{ path, from, to }]
   const keys = new Set([...Object.keys(left), ...Object.keys(right)])
   return [...keys].sort().flatMap(key => leavesThatDiffer(left[key], right[key], [...path, key]))
 }

@@ -1,4 +1,5 @@
 import { type Caller, LIMITS, type UpstreamSpec } from '../../model/index.js'
+import { endAtOnce } from '../endings.js'
 import { revise } from '../live-spec.js'
 import type { UpstreamActions } from '../ports.js'
 import type { Supervisor } from '../supervisor.js'
@@ -123,11 +124,7 @@ export class Realms {
 
   /** Ends every instance at once. */
   kill(): void {
-    const cells = this.room.table.all()
-    for (const { supervisor } of cells) {
-      supervisor.connection?.close().catch(() => undefined)
-      supervisor.kill()
-    }
+    for (const { supervisor } of this.room.table.all()) endAtOnce(supervisor)
     this.#close()
   }
 
