@@ -9,6 +9,7 @@ export default defineConfig({
     testTimeout: 20_000,
     hookTimeout: 30_000,
     teardownTimeout: 10_000,
+    setupFiles: ['test/kit/own-state.ts'],
     globalSetup: ['test/kit/global-setup.ts'],
   },
 })

@@ -39,6 +39,8 @@ export class TestGateway {
   url = ''
   /** Milliseconds from spawn to the ready line. */
   readyMs = 0
+  /** What it was when the gateway was started. */
+  readonly #stateFolder = requireStateFolder()
   readonly exit: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>
 
   constructor(
@@ -93,7 +95,7 @@ export class TestGateway {
 
   /** An action, with the token that only the owner of the gateway can read. */
   async post(path: string): Promise<{ readonly status: number; readonly body: unknown }> {
-    const token = findControlFile(requireStateFolder(), this.origin)?.token ?? ''
+    const token = findControlFile(this.#stateFolder, this.origin)?.token ?? ''
     const { status, text } = await rawRequest(`${this.origin}${path}`, {
       method: 'POST',
       headers: { authorization: `Bearer ${token}` },

@@ -1,5 +1,4 @@
 import { rmSync } from 'node:fs'
-import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { findProcesses } from './processes.js'
 import { runFolder } from './run-folder.js'
@@ -7,8 +6,6 @@ import { runFolder } from './run-folder.js'
 /** Gives the run its folder; at the end, fails the run when a test left a process behind. */
 export default function setUp(): () => Promise<void> {
   const folder = runFolder()
-  // No test may leave a control file in the home of whoever runs it.
-  process.env['HOLDFAST_STATE_DIR'] = join(folder, 'state')
   return async () => {
     const left = await leftovers(folder)
     for (const { pid } of left) process.kill(pid, 'SIGKILL')
