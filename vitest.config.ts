@@ -6,7 +6,9 @@ export default defineConfig({
     pool: 'forks',
     // Most tests wait for processes and timers of others.
     maxWorkers: 4,
-    testTimeout: 20_000,
+    // To find what hangs, also on a busy machine; how long something may take is asserted where it matters.
+    testTimeout: 60_000,
+    expect: { poll: { timeout: 10_000 } },
     hookTimeout: 30_000,
     teardownTimeout: 10_000,
     setupFiles: ['test/kit/own-state.ts'],
