@@ -97,6 +97,10 @@ class NodeChild implements Child {
     return this.#process?.stdin?.writableLength ?? 0
   }
 
+  get exited(): boolean {
+    return this.#exited
+  }
+
   write(bytes: Bytes): boolean {
     const stdin = this.#process?.stdin
     if (!stdin?.writable) return false

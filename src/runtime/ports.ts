@@ -80,6 +80,8 @@ export interface Child {
   readonly pid: number | undefined
   /** Bytes accepted but not yet taken by the kernel. */
   readonly queuedBytes: number
+  /** It has ended, and `exit` follows as soon as its last output is read. */
+  readonly exited: boolean
   /**
    * False = not all of it was taken: the pipe is full, wait for `drain`. With nothing queued then, not one byte of it was
    * taken: the pipe is broken, which is told in a moment.

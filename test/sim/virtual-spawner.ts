@@ -29,6 +29,7 @@ class VirtualChild implements Child {
   #wantsDrain = false
   #inputEnded = false
   #lastOutAt = 0
+  #hasExited = false
 
   constructor(
     private readonly machine: Machine,
@@ -58,6 +59,10 @@ class VirtualChild implements Child {
 
   get queuedBytes(): number {
     return this.#queued
+  }
+
+  get exited(): boolean {
+    return this.#hasExited
   }
 
   write(bytes: Bytes): boolean {
@@ -115,6 +120,7 @@ class VirtualChild implements Child {
 
   /** What was written before the exit is still read; then the exit is told. */
   #exited(code: number | null, signal: string | null, pipesHeld: boolean): void {
+    this.#hasExited = true
     const wait = pipesHeld ? LAST_OUTPUT_MS : 0
     if (!pipesHeld && this.dice.chance(0.3)) {
       this.#ordered(0, () => this.events.stdoutEnd())

@@ -6,7 +6,7 @@ import { TIMEOUTS, TransportRecorder } from '../../../test/kit/transport-recorde
 import { verifies } from '../../../test/kit/verifies.js'
 import { nodeHost } from '../../host/index.js'
 import { LIMITS } from '../../model/index.js'
-import type { Clock, Host } from '../../runtime/ports.js'
+import type { Clock, Host, Spawner } from '../../runtime/ports.js'
 import type { Transport } from '../transport.js'
 import { createStdioTransport } from './stdio.js'
 
@@ -73,6 +73,23 @@ verifies(['I106'], 'a child that took a request and then closed its input may ha
   transport.send(say(2))
   await events.next('closed')
   expect(events.all('ended').map(({ id }) => id)).toEqual([2])
+})
+
+test('a child that closes its output and then exits is said to have exited, also by a gateway that was busy meanwhile', async () => {
+  const real = nodeHost()
+  const busy: Spawner = {
+    spawn: (request, events) =>
+      real.spawner.spawn(request, {
+        ...events,
+        stdoutEnd: () => {
+          events.stdoutEnd()
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400)
+        },
+      }),
+  }
+  const { events } = await start('exec 1>&-; sleep 0.05; exit 7', { ...real, spawner: busy })
+  const { fault } = await events.next('closed')
+  expect(fault).toMatchObject({ reason: 'exit', message: 'exited with code 7' })
 })
 
 verifies(['I106'], 'a child that closed its output and lives is recycled', async () => {

@@ -202,7 +202,13 @@ class StdioTransport implements Transport {
 
   #dieSoon(fault: TransportFault): void {
     if (this.#state !== 'running' || this.#doom) return
-    this.#doom = this.#clock.after(EXIT_WAIT_MS, () => this.#die(this.#withLastWords(fault)))
+    const late = () => {
+      if (!this.#child?.exited) this.#die(this.#withLastWords(fault))
+    }
+    // After a busy turn timers are due before an end of the process is seen.
+    this.#doom = this.#clock.after(EXIT_WAIT_MS, () => {
+      this.#doom = this.#clock.after(1, late)
+    })
   }
 
   #exited(code: number | null, signal: string | null): void {
