@@ -6,6 +6,7 @@ import { callTool, failureOf, type ToolResult } from '../acceptance/shared.js'
 import { type ClientV1, connectV1Http } from '../kit/clients.js'
 import { type Fake, startFake } from '../kit/fake-mcp.js'
 import { type GatewayOptions, type TestGateway, withGateway } from '../kit/gateway.js'
+import { expectWithin } from '../kit/slowness.js'
 
 export interface Bench {
   readonly gateway: TestGateway
@@ -42,7 +43,7 @@ export async function besideGood(
         try {
           await use({ gateway, client, good, call: (tool, args) => timed(client, `bad__${tool}`, args) })
         } finally {
-          expect(await slowest()).toBeLessThan(1_000)
+          await expectWithin(await slowest(), 1_000)
           await client.close()
         }
         expect(good.records.sessions).toHaveLength(1)

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
+import { expect } from 'vitest'
 
 const run = promisify(execFile)
 /** What an empty program takes at most on a machine that has nothing else to do, with some room. */
@@ -21,4 +22,9 @@ export async function quickestStart(start: () => Promise<number>, enoughMs: numb
     quickest = Math.min(quickest, ms / Math.max(before, await slowness()))
   }
   return quickest
+}
+
+/** Took less than that, or would have on a machine that has nothing else to do; that is looked at only if it did not. */
+export async function expectWithin(ms: number, boundMs: number): Promise<void> {
+  if (ms >= boundMs) expect(ms / (await slowness()), `took ${ms} ms`).toBeLessThan(boundMs)
 }
