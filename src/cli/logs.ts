@@ -3,7 +3,7 @@ import type { UpstreamStatus } from '../control/index.js'
 import { escapeControls } from '../observe/index.js'
 import { CommandFailure, EXIT } from './exit.js'
 import { followControl, gatewayBase, notRunning, type RemoteOptions, readControl } from './remote.js'
-import { print, say, type TalkOptions } from './talk.js'
+import { print, say, type TalkOptions, untilOutputIsLost } from './talk.js'
 
 export interface LogsOptions extends TalkOptions, RemoteOptions {
   readonly follow?: boolean
@@ -28,12 +28,15 @@ export async function logs(name: string, options: LogsOptions): Promise<number> 
 }
 
 async function follow(base: string, path: string, options: LogsOptions): Promise<number> {
-  const answered = await followControl(base, `${path}/logs?follow`, (event, data) => {
+  const lost = untilOutputIsLost()
+  const tell = (event: string, data: unknown) => {
     if (event === 'lost') return tellLost(data as { count: number }, options)
     if (event !== 'line') return
     const { line } = data as { line: string }
     print(options.json ? JSON.stringify({ line }) : readable(line))
-  })
+  }
+  const answered = await followControl(base, `${path}/logs?follow`, tell, lost)
+  if (lost.aborted) return EXIT.ok
   if (!answered) throw notRunning(base)
   throw new CommandFailure(EXIT.unreachable, `The gateway at ${base} went away.`)
 }

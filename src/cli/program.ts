@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { VERSION } from '../version.js'
 import type { ActOptions } from './act.js'
@@ -18,12 +19,23 @@ import type { SwitchOptions } from './save-switch.js'
 import { type ServeOptions, serve } from './serve.js'
 import { type StatusOptions, status } from './status.js'
 import { type StdioOptions, stdio } from './stdio.js'
-import { say } from './talk.js'
+import { say, surviveReaders } from './talk.js'
 import { type TestCommandOptions, test } from './test.js'
 import { type ToolsOptions, tools } from './tools.js'
 
 /** Runs one command line; resolves with the exit code. */
 export async function run(argv: readonly string[]): Promise<number> {
+  const missing = surviveReaders()
+  const exitCode = await runCommand(argv)
+  // The last output may fail only now.
+  await setImmediate()
+  const fault = missing()
+  if (fault === null) return exitCode
+  say(`holdfast: the output cannot be written: ${fault}`)
+  return exitCode === EXIT.ok ? EXIT.failed : exitCode
+}
+
+async function runCommand(argv: readonly string[]): Promise<number> {
   let exitCode: number = EXIT.ok
   const program = build(argv, code => {
     exitCode = code

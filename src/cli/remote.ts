@@ -70,8 +70,9 @@ export async function followControl(
   base: string,
   path: string,
   event: (name: string, data: unknown) => void,
+  signal: AbortSignal,
 ): Promise<boolean> {
-  const response = await fetch(`${base}${path}`).catch(() => null)
+  const response = await fetch(`${base}${path}`, { signal }).catch(() => null)
   if (!response) return false
   if (!response.ok || !response.body) await readBody(base, response)
   const parser = new SseParser(LIMITS.upstreamMessageBytes, {

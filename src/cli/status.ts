@@ -4,7 +4,7 @@ import { CommandFailure, EXIT } from './exit.js'
 import { gatewayBase, notRunning, type RemoteOptions, readControl } from './remote.js'
 import { renderCard } from './status-card.js'
 import { renderTable } from './status-table.js'
-import { print, type TalkOptions } from './talk.js'
+import { print, type TalkOptions, untilOutputIsLost } from './talk.js'
 import { painter, span, widthOf } from './terminal.js'
 
 export interface StatusOptions extends TalkOptions, RemoteOptions {
@@ -16,12 +16,14 @@ const WATCH_MS = 1_000
 /** What is up, what is down, since when and why. Exit 1 when the one server asked for is down. */
 export async function status(name: string | undefined, options: StatusOptions): Promise<number> {
   const base = await gatewayBase(options)
+  const lost = untilOutputIsLost()
   for (let first = true; ; first = false) {
     const state = await readControl<GatewayStatus>(base, '/api/v1/status')
     // A gateway that is restarted comes back; one that was never there does not.
     if (!state && (first || !options.watch)) throw notRunning(base)
     const shown = state ? show(state, base, name, options) : tellGone(base, options)
-    if (!options.watch) return name !== undefined && shown.some(isDown) ? EXIT.failed : EXIT.ok
+    if (!options.watch || lost.aborted)
+      return name !== undefined && shown.some(isDown) ? EXIT.failed : EXIT.ok
     await new Promise(resolve => setTimeout(resolve, WATCH_MS))
   }
 }

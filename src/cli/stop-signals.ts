@@ -13,9 +13,6 @@ export function surviveFaults(): void {
   }
   process.on('uncaughtException', tell)
   process.on('unhandledRejection', tell)
-  // A reader that left must not make the attempt to tell so fail again.
-  process.stdout.on('error', () => undefined)
-  process.stderr.on('error', () => undefined)
 }
 
 const SECOND_SIGNAL_EXIT = 130
