@@ -1,10 +1,9 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { openSync } from 'node:fs'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { closeSync, openSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { CLI, ensureBuilt } from '../kit/build.js'
 import { withFakes } from '../kit/fake-mcp.js'
-import { gatewayEnvironment, type TestGateway, withGateway } from '../kit/gateway.js'
+import { gatewayEnvironment, TestGateway, withGateway } from '../kit/gateway.js'
 import { markedEnvironment } from '../kit/processes.js'
 
 const TALKATIVE = {
@@ -16,17 +15,18 @@ const TALKATIVE = {
   env: markedEnvironment(),
 }
 
-/** The exit code and the talk of a command of which nobody reads more than the first piece of output. */
+async function endOf(child: ChildProcess) {
+  const command = new TestGateway(child, '')
+  const { code } = await command.exit
+  return { code, talk: command.stderr }
+}
+
+/** The end of a command of which nobody reads more than the first piece of output. */
 async function readOnce(gateway: TestGateway, ...args: string[]) {
   await ensureBuilt()
   const child = spawn(process.execPath, [CLI, ...args, '--url', gateway.url], { env: gatewayEnvironment() })
-  let talk = ''
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    talk += text
-  })
   child.stdout.once('data', () => child.stdout.destroy())
-  const [code] = (await once(child, 'close')) as [number | null]
-  return { code, talk }
+  return endOf(child)
 }
 
 const TOOLS = Array.from({ length: 200 }, (_, n) => ({ name: `tool${n}`, description: 'd'.repeat(2_000) }))
@@ -61,12 +61,8 @@ describe('a command whose output is not read to its end', () => {
       env: gatewayEnvironment(),
       stdio: ['ignore', full, 'pipe'],
     })
-    let talk = ''
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      talk += text
-    })
-    const [code] = (await once(child, 'close')) as [number | null]
-    expect({ code, talk }).toEqual({
+    closeSync(full)
+    expect(await endOf(child)).toEqual({
       code: 1,
       talk: 'holdfast: the output cannot be written: ENOSPC: no space left on device, write\n',
     })

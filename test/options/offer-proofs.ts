@@ -119,8 +119,7 @@ export const OFFER_PROOFS: readonly Proof[] = [
       builtins: [],
       tools: [{ name: 'pay', descriptor: { description }, result: '{"content":[]}' }],
     })
-    // A program: an address may be one that another server of that name had before, with other pins.
-    return withFakes([{ transport: 'stdio', script: described('Pays.') }], async fake => {
+    return withFakes([{ script: described('Pays.') }], async fake => {
       const gateway = await serve(fake.entry, { pin: 'enforce' })
       await gateway.settled()
       expect((await gateway.listTools()).tools).toHaveLength(1)
