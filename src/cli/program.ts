@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { stackOf } from '../model/index.js'
 import { VERSION } from '../version.js'
 import type { ActOptions } from './act.js'
 import { type AddOptions, add } from './add.js'
@@ -49,9 +50,7 @@ async function runCommand(argv: readonly string[]): Promise<number> {
       say(`holdfast: ${thrown.message}`)
       return thrown.exitCode
     }
-    say(
-      `holdfast: unexpected fault: ${thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)}`,
-    )
+    say(`holdfast: unexpected fault: ${stackOf(thrown)}`)
     return EXIT.failed
   }
 }

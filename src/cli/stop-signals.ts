@@ -1,4 +1,5 @@
 import { isatty } from 'node:tty'
+import { stackOf } from '../model/index.js'
 import { escapeControls } from '../observe/index.js'
 import { CommandFailure, EXIT } from './exit.js'
 import { say } from './talk.js'
@@ -6,10 +7,8 @@ import { say } from './talk.js'
 /** A fault that nobody caught ends one request, not the gateway with everybody's. It is told with its stack. */
 export function surviveFaults(): void {
   const tell = (fault: unknown) => {
-    const stack = fault instanceof Error ? (fault.stack ?? fault.message) : String(fault)
-    say(
-      `holdfast: a fault of the gateway, please report it: ${stack.split('\n').map(escapeControls).join('\n')}`,
-    )
+    const stack = stackOf(fault).split('\n').map(escapeControls).join('\n')
+    say(`holdfast: a fault of the gateway, please report it: ${stack}`)
   }
   process.on('uncaughtException', tell)
   process.on('unhandledRejection', tell)

@@ -214,3 +214,8 @@ export function isGatewayError(value: unknown): value is GatewayError {
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown)
 }
+
+/** The same with the place where it was thrown, for a fault of our own. */
+export function stackOf(thrown: unknown): string {
+  return thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)
+}
