@@ -107,6 +107,8 @@ test(
             holdfast: {
               health: { interval: '1s', timeout: '1s' },
               requestTimeout: '4s',
+              // A handshake answered with a wrong id is waited for until then: a minute by default, as long as `allWell`.
+              startTimeout: '10s',
               restart: { max: 1_000 },
             },
           },
@@ -121,7 +123,8 @@ test(
         const childrenBefore = gateway.children()
         const told = await load(gateway, fakes, SECONDS, true)
         const status = await allWell(gateway, 60_000)
-        expect(status.upstreams.filter(({ health }) => health !== 'healthy')).toEqual([])
+        const unwell = status.upstreams.filter(({ health }) => health !== 'healthy')
+        expect(unwell.map(({ name, state, reason }) => `${name} is ${state}: ${reason}`)).toEqual([])
         await delay(REST_MS)
         const after = await gateway.measure()
         const outcomes = new Map<string, number>()
