@@ -8,8 +8,8 @@ export default defineConfig({
     maxWorkers: 4,
     // To find what hangs, also on a busy machine; how long something may take is asserted where it matters.
     testTimeout: 60_000,
-    expect: { poll: { timeout: 10_000 } },
-    hookTimeout: 30_000,
+    expect: { poll: { timeout: 20_000 } },
+    hookTimeout: 60_000,
     teardownTimeout: 10_000,
     setupFiles: ['test/kit/own-state.ts'],
     globalSetup: ['test/kit/global-setup.ts'],

@@ -305,7 +305,7 @@ describe('a reader that does not read', () => {
         transitions.observe(status('files', { state: at % 2 ? 'ready' : 'backoff', reason: LINE })),
       )
       reader.read()
-      await expect.poll(() => reader.text().match(/^event: snapshot$/gm)?.length, { timeout: 5_000 }).toBe(2)
+      await expect.poll(() => reader.text().match(/^event: snapshot$/gm)?.length).toBe(2)
       const order = [...reader.text().matchAll(/^event: (.*)$/gm)].map(([, event]) => event)
       expect([order[0], ...order.slice(-2)]).toEqual(['snapshot', 'lost', 'snapshot'])
       reader.drop()

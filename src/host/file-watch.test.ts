@@ -43,7 +43,7 @@ function world(options: FileWatchOptions = { pollMs: 50, settleMs: 40 }) {
       open.add(watching)
       return watching
     },
-    becomes: (n: number) => expect.poll(() => told, { timeout: 5_000 }).toBe(n),
+    becomes: (n: number) => expect.poll(() => told).toBe(n),
   }
 }
 
@@ -179,7 +179,7 @@ describe('a watched file', () => {
       writes += 1
       writeFileSync(path, 'x'.repeat(writes))
     }, 20)
-    await expect.poll(told, { timeout: 5_000 }).toBeGreaterThan(0)
+    await expect.poll(told).toBeGreaterThan(0)
     clearInterval(writing)
   })
 })

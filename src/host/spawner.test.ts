@@ -55,7 +55,7 @@ describe("a child's input", () => {
     expect(child.queuedBytes).toBeLessThanOrEqual(1_000)
     expect(told).toEqual([])
     child.killGroup('SIGTERM')
-    await expect.poll(() => told, { timeout: 5_000 }).toEqual(['drain'])
+    await expect.poll(() => told).toEqual(['drain'])
     expect(child.queuedBytes).toBe(0)
   })
 })

@@ -77,17 +77,12 @@ describe('how long a list is kept', () => {
     return asked.length
   }
 
-  verifies(
-    ['D39'],
-    'is 300 s, or what the config says, or what the server says within that',
-    async () => {
-      expect(await fetchesWithin(299_900, {}, {})).toBe(1)
-      expect(await fetchesWithin(61_000, {}, { cacheTtlMs: 60_000 })).toBe(2)
-      expect(await fetchesWithin(61_000, { ttlMs: 20_000 }, { cacheTtlMs: 60_000 })).toBe(4)
-      expect(await fetchesWithin(61_000, { ttlMs: 3_600_000 }, { cacheTtlMs: 60_000 })).toBe(2)
-    },
-    30_000,
-  )
+  verifies(['D39'], 'is 300 s, or what the config says, or what the server says within that', async () => {
+    expect(await fetchesWithin(299_900, {}, {})).toBe(1)
+    expect(await fetchesWithin(61_000, {}, { cacheTtlMs: 60_000 })).toBe(2)
+    expect(await fetchesWithin(61_000, { ttlMs: 20_000 }, { cacheTtlMs: 60_000 })).toBe(4)
+    expect(await fetchesWithin(61_000, { ttlMs: 3_600_000 }, { cacheTtlMs: 60_000 })).toBe(2)
+  })
 
   test('is at least LIMITS.listTtlMinMs, whatever nonsense the server says', async () => {
     for (const ttlMs of [0, -5, 'x', null]) {

@@ -333,7 +333,7 @@ describe('an instance for each session', () => {
           stop.abort()
           expect(await call).toBe('given up')
           await leave(client)
-          await waitForExit(pid, 10_000)
+          await waitForExit(pid)
           await until('no instance is left', async () => (await gateway.upstream('s')).instances?.total === 0)
           await fake.set(STATEFUL)
           const next = await connectV1Http(gateway.url)
@@ -379,7 +379,7 @@ describe('an instance for each identity', () => {
           expect((await callTool(client, 's__count')).content[0]?.text).toBe('1')
           const [pid = 0] = fake.records.pids
           await gateway.stop('SIGKILL')
-          await waitForExit(pid, 10_000)
+          await waitForExit(pid)
           await client.close()
         },
       )

@@ -158,7 +158,7 @@ describe('after a stop', () => {
           const app = createApp({ reading, configPath: null, log: record => log.push(record), host })
           const { url } = await app.listen({ port: 0 })
           const up = () => app.status().upstreams.filter(({ state: its }) => its === 'ready').length
-          await expect.poll(up, { timeout: 5_000 }).toBe(3)
+          await expect.poll(up).toBe(3)
           await expect.poll(() => readdirSync(join(state, 'children')).length).toBe(1)
           const { headers } = await openSession(`${url}/mcp`)
           const stream = await rawStream(`${url}/mcp`, { method: 'GET', headers })
@@ -176,7 +176,6 @@ describe('after a stop', () => {
           await expect.poll(() => sockets().length).toBeLessThanOrEqual(before)
         },
       ),
-    30_000,
   )
 })
 

@@ -64,7 +64,6 @@ describe('a list with a part missing', () => {
         }
       })
     },
-    40_000,
   )
 
   verifies(
@@ -94,80 +93,64 @@ describe('a list with a part missing', () => {
         })
       })
     },
-    40_000,
   )
 
-  verifies(
-    ['A5'],
-    'is answered and names everybody when all are dead',
-    async () => {
-      await withClient(
-        { a: await refusing(), b: CRASHING, c: { command: 'no-such-program' } },
-        async client => {
-          const { missing, ...listed } = await everyKind(client)
-          expect(listed).toEqual({ tools: [], resources: [], templates: [], prompts: [] })
-          for (const entries of missing) {
-            expect(entries.map(entry => entry.upstream)).toEqual(['a', 'b', 'c'])
-            expect(entries[2]).toMatchObject({
-              state: 'misconfigured',
-              reason: 'command not found: no-such-program',
-            })
-          }
-        },
-      )
-    },
-    40_000,
-  )
+  verifies(['A5'], 'is answered and names everybody when all are dead', async () => {
+    await withClient(
+      { a: await refusing(), b: CRASHING, c: { command: 'no-such-program' } },
+      async client => {
+        const { missing, ...listed } = await everyKind(client)
+        expect(listed).toEqual({ tools: [], resources: [], templates: [], prompts: [] })
+        for (const entries of missing) {
+          expect(entries.map(entry => entry.upstream)).toEqual(['a', 'b', 'c'])
+          expect(entries[2]).toMatchObject({
+            state: 'misconfigured',
+            reason: 'command not found: no-such-program',
+          })
+        }
+      },
+    )
+  })
 
-  verifies(
-    ['A6'],
-    'never waits for a hung one a second time',
-    async () => {
-      await withHung(hung =>
-        withFakes([{ script: offering('b') }], b =>
-          withGateway({ mcpServers: { hung, b: b.entry } }, async gateway => {
-            const client = await connectV1Http(gateway.url)
-            const first = await client.listTools()
-            expect(first.tools.map(tool => tool.name)).toEqual(['b__my_tool'])
-            expect(missingIn(first)).toMatchObject([{ upstream: 'hung', state: 'starting' }])
-            const started = performance.now()
-            for (let i = 0; i < 20; i += 1) expect((await client.listTools()).tools).toHaveLength(1)
-            await expectWithin(performance.now() - started, 1_000)
-            await client.close()
-          }),
-        ),
-      )
-    },
-    40_000,
-  )
-
-  verifies(
-    ['A7'],
-    'is completed by a late server, and clients are told once',
-    async () => {
-      const script = {
-        ...offering('slow'),
-        faults: [{ on: 'initialize', do: { kind: 'delay', ms: 1_500 } as const }],
-      }
-      await withFakes([{ script }], async fake => {
-        await withGateway({ mcpServers: { slow: fake.entry } }, async gateway => {
-          let told = 0
-          const client = await connectV2Http(gateway.url, 'legacy', {
-            listChanged: { tools: { autoRefresh: false, onChanged: () => told++ } },
-          } as never)
+  verifies(['A6'], 'never waits for a hung one a second time', async () => {
+    await withHung(hung =>
+      withFakes([{ script: offering('b') }], b =>
+        withGateway({ mcpServers: { hung, b: b.entry } }, async gateway => {
+          const client = await connectV1Http(gateway.url)
           const first = await client.listTools()
-          expect(first.tools).toEqual([])
-          expect(missingIn(first)).toMatchObject([{ upstream: 'slow', state: 'starting' }])
-          await gateway.waitForState('slow', 'ready')
-          await gateway.waitFor(status => status.upstreams[0]?.catalog.tools === 1)
-          expect((await client.listTools()).tools.map(tool => tool.name)).toEqual(['slow__my_tool'])
-          await expect.poll(() => told, { timeout: 3_000 }).toBe(1)
+          expect(first.tools.map(tool => tool.name)).toEqual(['b__my_tool'])
+          expect(missingIn(first)).toMatchObject([{ upstream: 'hung', state: 'starting' }])
+          const started = performance.now()
+          for (let i = 0; i < 20; i += 1) expect((await client.listTools()).tools).toHaveLength(1)
+          await expectWithin(performance.now() - started, 1_000)
           await client.close()
-        })
+        }),
+      ),
+    )
+  })
+
+  verifies(['A7'], 'is completed by a late server, and clients are told once', async () => {
+    const script = {
+      ...offering('slow'),
+      faults: [{ on: 'initialize', do: { kind: 'delay', ms: 1_500 } as const }],
+    }
+    await withFakes([{ script }], async fake => {
+      await withGateway({ mcpServers: { slow: fake.entry } }, async gateway => {
+        let told = 0
+        const client = await connectV2Http(gateway.url, 'legacy', {
+          listChanged: { tools: { autoRefresh: false, onChanged: () => told++ } },
+        } as never)
+        const first = await client.listTools()
+        expect(first.tools).toEqual([])
+        expect(missingIn(first)).toMatchObject([{ upstream: 'slow', state: 'starting' }])
+        await gateway.waitForState('slow', 'ready')
+        await gateway.waitFor(status => status.upstreams[0]?.catalog.tools === 1)
+        expect((await client.listTools()).tools.map(tool => tool.name)).toEqual(['slow__my_tool'])
+        await expect.poll(() => told).toBe(1)
+        await client.close()
       })
-    },
-    40_000,
-  )
+    })
+  })
 
   verifies(['A8'], 'of one kind leaves the others of that server alone', async () => {
     const faults = [
@@ -242,42 +225,36 @@ describe('a list with a part missing', () => {
         },
       )
     },
-    40_000,
   )
 })
 
 describe('names', () => {
-  verifies(
-    ['A11', 'B21'],
-    'belong to the earlier server of the config, also while it is down',
-    async () => {
-      await withFakes([{ script: offering('a') }, { script: offering('b') }], async (a, b) => {
-        const mcpServers = { a: options(a.entry, { prefix: 'x' }), b: options(b.entry, { prefix: 'x' }) }
-        await withClient(mcpServers, async (client, gateway) => {
-          expect((await client.listTools()).tools.map(tool => tool.name)).toEqual(['x__my_tool'])
-          expect((await callTool(client, 'x__my_tool')).content[0]?.text).toBe('a')
-          expect((await callTool(client, 'b__my_tool')).content[0]?.text).toBe('b')
-          expect((await gateway.upstream('b')).catalog.shadowed).toContainEqual({
-            kind: 'tools',
-            name: 'x__my_tool',
-            by: 'a',
-            reachableAs: 'b__my_tool',
-          })
-          await a.crash()
-          const result = await callTool(client, 'x__my_tool')
-          expect(result.isError).toBe(true)
-          expect(failureOf(result)).toMatchObject({ upstream: 'a' })
-          await gateway.waitFor(status => status.upstreams[0]?.health === 'unhealthy')
-          // The second call finds the owner known to be down.
-          const again = await callTool(client, 'x__my_tool')
-          expect(again.content[0]?.text).toMatch(/^a is unavailable: .*connection refused/)
-          expect(b.records.runs('my_tool')).toBe(1)
-          expect((await client.listTools()).tools.map(tool => tool.name)).toEqual(['x__my_tool'])
+  verifies(['A11', 'B21'], 'belong to the earlier server of the config, also while it is down', async () => {
+    await withFakes([{ script: offering('a') }, { script: offering('b') }], async (a, b) => {
+      const mcpServers = { a: options(a.entry, { prefix: 'x' }), b: options(b.entry, { prefix: 'x' }) }
+      await withClient(mcpServers, async (client, gateway) => {
+        expect((await client.listTools()).tools.map(tool => tool.name)).toEqual(['x__my_tool'])
+        expect((await callTool(client, 'x__my_tool')).content[0]?.text).toBe('a')
+        expect((await callTool(client, 'b__my_tool')).content[0]?.text).toBe('b')
+        expect((await gateway.upstream('b')).catalog.shadowed).toContainEqual({
+          kind: 'tools',
+          name: 'x__my_tool',
+          by: 'a',
+          reachableAs: 'b__my_tool',
         })
+        await a.crash()
+        const result = await callTool(client, 'x__my_tool')
+        expect(result.isError).toBe(true)
+        expect(failureOf(result)).toMatchObject({ upstream: 'a' })
+        await gateway.waitFor(status => status.upstreams[0]?.health === 'unhealthy')
+        // The second call finds the owner known to be down.
+        const again = await callTool(client, 'x__my_tool')
+        expect(again.content[0]?.text).toMatch(/^a is unavailable: .*connection refused/)
+        expect(b.records.runs('my_tool')).toBe(1)
+        expect((await client.listTools()).tools.map(tool => tool.name)).toEqual(['x__my_tool'])
       })
-    },
-    40_000,
-  )
+    })
+  })
 
   verifies(
     ['A12'],
@@ -304,7 +281,6 @@ describe('names', () => {
         },
       )
     },
-    40_000,
   )
 
   verifies(
@@ -330,7 +306,6 @@ describe('names', () => {
         expect(fake.records.of('tools/call').map(record => record.tool)).toEqual([...odd, ...odd])
       })
     },
-    40_000,
   )
 
   verifies(['A16'], 'of two entries with one URL are two servers with sessions of their own', async () => {
@@ -348,25 +323,20 @@ describe('names', () => {
 })
 
 describe('what is said about a dead server', () => {
-  verifies(
-    ['A14'],
-    'is one log line, however often it is asked for',
-    async () => {
-      const gateway = await startGateway({ mcpServers: { dead: { command: 'no-such-program' } } })
-      try {
-        await gateway.settled()
-        const list =
-          '{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}'
-        const headers = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/list' }
-        for (let i = 0; i < 200; i += 1) expect((await rawPost(gateway.url, list, headers)).status).toBe(200)
-        const lines = gateway.stderr.split('\n').filter(line => line.includes('no-such-program'))
-        expect(lines).toHaveLength(1)
-      } finally {
-        await gateway.stop()
-      }
-    },
-    40_000,
-  )
+  verifies(['A14'], 'is one log line, however often it is asked for', async () => {
+    const gateway = await startGateway({ mcpServers: { dead: { command: 'no-such-program' } } })
+    try {
+      await gateway.settled()
+      const list =
+        '{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}'
+      const headers = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/list' }
+      for (let i = 0; i < 200; i += 1) expect((await rawPost(gateway.url, list, headers)).status).toBe(200)
+      const lines = gateway.stderr.split('\n').filter(line => line.includes('no-such-program'))
+      expect(lines).toHaveLength(1)
+    } finally {
+      await gateway.stop()
+    }
+  })
 
   verifies(
     ['A15', 'C33'],
@@ -391,6 +361,5 @@ describe('what is said about a dead server', () => {
         }
       })
     },
-    40_000,
   )
 })

@@ -49,10 +49,7 @@ async function turn(fake: Fake, { gateway }: World, script: Script): Promise<voi
   await fake.set(script)
   const before = (await gateway.upstream('a')).catalog.refreshedAt
   await fake.announce('tools')
-  await gateway.waitFor(
-    ({ upstreams }) => upstreams.some(({ catalog }) => catalog.refreshedAt !== before),
-    15_000,
-  )
+  await gateway.waitFor(({ upstreams }) => upstreams.some(({ catalog }) => catalog.refreshedAt !== before))
 }
 
 const lines = ({ gateway }: World, text: string) =>
@@ -110,7 +107,6 @@ for (const transport of ['stdio', 'http'] as const satisfies FakeTransport[]) {
           })
         })
       },
-      60_000,
     )
 
     verifies(
@@ -153,7 +149,6 @@ for (const transport of ['stdio', 'http'] as const satisfies FakeTransport[]) {
           })
         })
       },
-      60_000,
     )
   })
 }
@@ -204,7 +199,7 @@ describe('what a person does not see', () => {
             { kind: 'tools', name: 'add', detail: 'U+E0041, U+202E in description' },
             { kind: 'tools', name: 'a__Add', detail: 'looks like a__add of a' },
           ])
-          await expect.poll(() => lines(world, 'looks like a__add of a'), { timeout: 5_000 }).toHaveLength(1)
+          await expect.poll(() => lines(world, 'looks like a__add of a')).toHaveLength(1)
           expect(
             lines(world, 'holds characters that nobody sees: U+E0041, U+202E in description'),
           ).toHaveLength(1)

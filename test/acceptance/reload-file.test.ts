@@ -161,7 +161,6 @@ describe.concurrent('a config file that is', () => {
       ['M162', 'F61'],
       `${what} leaves the old config until there is a good one, which is taken over by itself`,
       () => survives(misfortune),
-      60_000,
     )
   }
 })
@@ -238,7 +237,7 @@ describe('a config file', () => {
           const before = holds()
           const last = await writeOften(gateway, a.entry, b.entry)
           const isLast = () => gateway.upstream('a').then(({ prefix }) => prefix === last)
-          await until('the last one is taken over', isLast, 15_000)
+          await until('the last one is taken over', isLast)
           const { generation = 0, lastError } = (await gateway.status()).gateway.config
           expect(lastError).toBeNull()
           expect(generation).toBeGreaterThan(5)
@@ -246,7 +245,7 @@ describe('a config file', () => {
           expect(await nameOf(gateway)).toEqual(['a'])
           expect(await gateway.upstream('a')).toMatchObject({ pid, restarts: 0 })
           const { children, watches, descriptors } = before
-          await until('what left is gone', () => holds().children === children, 15_000)
+          await until('what left is gone', () => holds().children === children)
           expect(holds().watches).toBe(watches)
           // Of those who look at the status some may be there at either time.
           expect(holds().descriptors).toBeLessThanOrEqual(descriptors + 3)

@@ -99,7 +99,6 @@ describe('a server that a reload does not change', () => {
           { a, c: options(b, { prefix: 'd' }), e: CRASHING },
           { a },
         ]),
-      40_000,
     )
   }
 
@@ -147,16 +146,12 @@ describe('a server that a reload does not change', () => {
 
 describe('a server of which a reload changes an option', () => {
   for (const [transport, eras] of WAYS) {
-    verifies(
-      ['M151'],
-      `keeps all that too (${eras} ${transport})`,
-      () =>
-        stays(transport, eras, (a, b) => [
-          { a: options(a, { ...a.holdfast, requestTimeout: '40s' }), b },
-          { a: options(a, { ...a.holdfast, maxInFlight: 5, health: { interval: '50s' } }), b },
-          { a: options(a, { ...a.holdfast, unavailable: 'hide' }), b },
-        ]),
-      40_000,
+    verifies(['M151'], `keeps all that too (${eras} ${transport})`, () =>
+      stays(transport, eras, (a, b) => [
+        { a: options(a, { ...a.holdfast, requestTimeout: '40s' }), b },
+        { a: options(a, { ...a.holdfast, maxInFlight: 5, health: { interval: '50s' } }), b },
+        { a: options(a, { ...a.holdfast, unavailable: 'hide' }), b },
+      ]),
     )
   }
 })

@@ -129,7 +129,6 @@ describe('a remote server that leaves with a reload', () => {
           const isGone = () => connectionsTo(gateway.pid, toxic.port) === 0
           await until('its connections are closed', isGone, GONE_MS)
         }),
-      30_000,
     )
   }
 })
@@ -218,38 +217,29 @@ describe('a program that leaves with a reload', () => {
         expect((await gateway.status()).upstreams).toEqual([])
         await assertNoneLeft(mark, GONE_MS)
       }),
-    30_000,
   )
 
-  verifies(
-    ['M156', 'M158'],
-    'and ignores that has its new version serve meanwhile',
-    () =>
-      withStubborn(async (gateway, entry, mark, fake) => {
-        const old = findProcesses(mark).map(({ pid }) => pid)
-        await takeNow(gateway, { a: { ...entry, env: { ...entry.env, REVISION: '1' } } })
-        expect(old.every(isAlive)).toBe(true)
-        const client = await connectV1Http(gateway.url)
-        expect((await callTool(client, 'a__echo', { n: 1 })).structuredContent).toEqual({ n: 1 })
-        await client.close()
-        expect(fake.records.ofKind('run').map(({ pid }) => old.includes(pid))).toEqual([false])
-        await until('the old one is gone', () => !old.some(isAlive), GONE_MS)
-        expect(findProcesses(mark)).toHaveLength(2)
-      }),
-    30_000,
+  verifies(['M156', 'M158'], 'and ignores that has its new version serve meanwhile', () =>
+    withStubborn(async (gateway, entry, mark, fake) => {
+      const old = findProcesses(mark).map(({ pid }) => pid)
+      await takeNow(gateway, { a: { ...entry, env: { ...entry.env, REVISION: '1' } } })
+      expect(old.every(isAlive)).toBe(true)
+      const client = await connectV1Http(gateway.url)
+      expect((await callTool(client, 'a__echo', { n: 1 })).structuredContent).toEqual({ n: 1 })
+      await client.close()
+      expect(fake.records.ofKind('run').map(({ pid }) => old.includes(pid))).toEqual([false])
+      await until('the old one is gone', () => !old.some(isAlive), GONE_MS)
+      expect(findProcesses(mark)).toHaveLength(2)
+    }),
   )
 
-  verifies(
-    ['M156'],
-    'and ignores that is gone when the gateway is stopped meanwhile',
-    () =>
-      withStubborn(async (gateway, _entry, mark) => {
-        await takeNow(gateway, {})
-        expect(findProcesses(mark)).toHaveLength(2)
-        expect(await gateway.stop()).toBe(0)
-        await assertNoneLeft(mark, 100)
-      }),
-    30_000,
+  verifies(['M156'], 'and ignores that is gone when the gateway is stopped meanwhile', () =>
+    withStubborn(async (gateway, _entry, mark) => {
+      await takeNow(gateway, {})
+      expect(findProcesses(mark)).toHaveLength(2)
+      expect(await gateway.stop()).toBe(0)
+      await assertNoneLeft(mark, 100)
+    }),
   )
 
   verifies(['M156'], 'and is killed with a second signal leaves nothing either', () =>
@@ -265,18 +255,14 @@ describe('a program that leaves with a reload', () => {
 })
 
 describe('a new version that hangs', () => {
-  verifies(
-    ['M157'],
-    'is ended with the gateway that tries it',
-    () =>
-      withStubborn(async (gateway, entry, mark, fake) => {
-        await fake.patch({ faults: [{ on: '*', do: { kind: 'hang' } }] })
-        const text = configOf({ a: { ...entry, env: { ...entry.env, REVISION: '1' } } })
-        writeFileSync(gateway.configFile, text)
-        await until('it is tried', () => findProcesses(mark).length === 4)
-        expect(await gateway.stop()).toBe(0)
-        await assertNoneLeft(mark, 100)
-      }),
-    30_000,
+  verifies(['M157'], 'is ended with the gateway that tries it', () =>
+    withStubborn(async (gateway, entry, mark, fake) => {
+      await fake.patch({ faults: [{ on: '*', do: { kind: 'hang' } }] })
+      const text = configOf({ a: { ...entry, env: { ...entry.env, REVISION: '1' } } })
+      writeFileSync(gateway.configFile, text)
+      await until('it is tried', () => findProcesses(mark).length === 4)
+      expect(await gateway.stop()).toBe(0)
+      await assertNoneLeft(mark, 100)
+    }),
   )
 })

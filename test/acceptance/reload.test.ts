@@ -123,42 +123,37 @@ describe('a reload', () => {
     },
   )
 
-  verifies(
-    ['M155'],
-    'never makes a server that stays unknown, and no call fails',
-    async () => {
-      await withFakes([STDIO, STDIO], async (a, b) => {
-        await withLibrary({ a: a.entry, b: b.entry }, async gateway => {
-          const pid = pidOf(gateway, 'a')
-          const failures: unknown[] = []
-          const calls: Promise<unknown>[] = []
-          for (let round = 0; round < 100; round += 1) {
-            for (let at = 0; at < 10; at += 1) {
-              const call = gateway.callTool(`${at % 2 ? 'a' : 'b'}__echo`, { text: `${round} ${at}` })
-              calls.push(call.catch(error => failures.push(error)))
-            }
-            // Every tenth is a new version, the others are changed in place.
-            const env = { ...b.entry.env, ROUND: String(Math.floor(round / 10)) }
-            const requestTimeout = `${round + 10}s`
-            const result = await gateway.reload({
-              mcpServers: { a: a.entry, b: options({ ...b.entry, env }, { requestTimeout }) },
-            })
-            expect(result).toMatchObject({
-              ok: true,
-              generation: round + 2,
-              updated: ['b'],
-              unchanged: ['a'],
-            })
+  verifies(['M155'], 'never makes a server that stays unknown, and no call fails', async () => {
+    await withFakes([STDIO, STDIO], async (a, b) => {
+      await withLibrary({ a: a.entry, b: b.entry }, async gateway => {
+        const pid = pidOf(gateway, 'a')
+        const failures: unknown[] = []
+        const calls: Promise<unknown>[] = []
+        for (let round = 0; round < 100; round += 1) {
+          for (let at = 0; at < 10; at += 1) {
+            const call = gateway.callTool(`${at % 2 ? 'a' : 'b'}__echo`, { text: `${round} ${at}` })
+            calls.push(call.catch(error => failures.push(error)))
           }
-          await Promise.all(calls)
-          expect(calls).toHaveLength(1_000)
-          expect(failures).toEqual([])
-          expect(pidOf(gateway, 'a')).toBe(pid)
-        })
+          // Every tenth is a new version, the others are changed in place.
+          const env = { ...b.entry.env, ROUND: String(Math.floor(round / 10)) }
+          const requestTimeout = `${round + 10}s`
+          const result = await gateway.reload({
+            mcpServers: { a: a.entry, b: options({ ...b.entry, env }, { requestTimeout }) },
+          })
+          expect(result).toMatchObject({
+            ok: true,
+            generation: round + 2,
+            updated: ['b'],
+            unchanged: ['a'],
+          })
+        }
+        await Promise.all(calls)
+        expect(calls).toHaveLength(1_000)
+        expect(failures).toEqual([])
+        expect(pidOf(gateway, 'a')).toBe(pid)
       })
-    },
-    60_000,
-  )
+    })
+  })
 
   verifies(['M159'], 'comes one at a time: of a hundred at once the last one wins', async () => {
     await withFakes([STDIO], async a => {

@@ -35,7 +35,6 @@ describe('a call', () => {
         })
       })
     },
-    40_000,
   )
 
   verifies(
@@ -85,7 +84,6 @@ describe('a call', () => {
         })
       })
     },
-    40_000,
   )
 
   verifies(['B22'], "whose tool fails inside is answered as it is, and nobody else's tool runs", async () => {
@@ -123,7 +121,6 @@ describe('a call', () => {
           })
         })
       },
-      40_000,
     )
   }
 
@@ -136,67 +133,57 @@ describe('a call', () => {
     })
   })
 
-  verifies(
-    ['B25'],
-    'takes no longer because another server hangs',
-    async () => {
-      await withHung(hung =>
-        withFakes([only('echo')], a => {
-          const mcpServers = {
-            hung: options(hung, { prefix: '' }),
-            a: options(a.entry, { prefix: '' }),
-          }
-          return withGateway({ mcpServers }, async gateway => {
-            await gateway.waitForState('a', 'ready')
-            await gateway.waitFor(status => status.upstreams[1]?.catalog.tools === 1)
-            const client = await connectV1Http(gateway.url)
-            const started = performance.now()
-            for (let i = 0; i < 50; i += 1) await callTool(client, 'echo', { i })
-            await expectWithin((performance.now() - started) / 50, 50)
-            await client.close()
-          })
-        }),
-      )
-    },
-    40_000,
-  )
-
-  verifies(
-    ['B27', 'F70'],
-    'brings the result back byte for byte, and the arguments there',
-    async () => {
-      const raw =
-        '{"content":[{"type":"text","text":"\\ud800","zz":1},{"type":"new-kind","n":1E400}],"structuredContent":{"b":12345678901234567890,"a":1.10},"isError":true,"_meta":{"x/y":[1.0]},"future":{"k":null}}'
-      const tool = {
-        name: 'raw',
-        result: raw,
-        descriptor: { outputSchema: { type: 'object', required: ['missing'] } },
-      }
-      for (const transport of ['stdio', 'http', 'sse'] as const) {
-        await withFakes([{ transport, script: { builtins: ['echo'], tools: [tool] } }], async fake => {
-          await withGateway({ mcpServers: { a: fake.entry } }, async gateway => {
-            await gateway.settled()
-            const hello =
-              '{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}'
-            const session = String((await rawPost(gateway.url, hello)).headers['mcp-session-id'])
-            const post = (name: string, args: string) =>
-              rawPost(
-                gateway.url,
-                `{"jsonrpc":"2.0","id":"i\\u0064","method":"tools/call","params":{ "name" : "a__${name}", "arguments":${args}}}`,
-                { 'mcp-session-id': session },
-              )
-            expect((await post('raw', '{}')).messages).toEqual([
-              `{"jsonrpc":"2.0","id":"i\\u0064","result":${raw}}`,
-            ])
-            const args = '{"z":12345678901234567890,"a":1E400,"f":1.10,"s":"\\ud800","__proto__":{"x":[ ]}}'
-            await post('echo', args)
-            expect(fake.records.callsOf('echo').at(-1)?.params).toContain(`"arguments":${args}`)
-          })
+  verifies(['B25'], 'takes no longer because another server hangs', async () => {
+    await withHung(hung =>
+      withFakes([only('echo')], a => {
+        const mcpServers = {
+          hung: options(hung, { prefix: '' }),
+          a: options(a.entry, { prefix: '' }),
+        }
+        return withGateway({ mcpServers }, async gateway => {
+          await gateway.waitForState('a', 'ready')
+          await gateway.waitFor(status => status.upstreams[1]?.catalog.tools === 1)
+          const client = await connectV1Http(gateway.url)
+          const started = performance.now()
+          for (let i = 0; i < 50; i += 1) await callTool(client, 'echo', { i })
+          await expectWithin((performance.now() - started) / 50, 50)
+          await client.close()
         })
-      }
-    },
-    60_000,
-  )
+      }),
+    )
+  })
+
+  verifies(['B27', 'F70'], 'brings the result back byte for byte, and the arguments there', async () => {
+    const raw =
+      '{"content":[{"type":"text","text":"\\ud800","zz":1},{"type":"new-kind","n":1E400}],"structuredContent":{"b":12345678901234567890,"a":1.10},"isError":true,"_meta":{"x/y":[1.0]},"future":{"k":null}}'
+    const tool = {
+      name: 'raw',
+      result: raw,
+      descriptor: { outputSchema: { type: 'object', required: ['missing'] } },
+    }
+    for (const transport of ['stdio', 'http', 'sse'] as const) {
+      await withFakes([{ transport, script: { builtins: ['echo'], tools: [tool] } }], async fake => {
+        await withGateway({ mcpServers: { a: fake.entry } }, async gateway => {
+          await gateway.settled()
+          const hello =
+            '{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}'
+          const session = String((await rawPost(gateway.url, hello)).headers['mcp-session-id'])
+          const post = (name: string, args: string) =>
+            rawPost(
+              gateway.url,
+              `{"jsonrpc":"2.0","id":"i\\u0064","method":"tools/call","params":{ "name" : "a__${name}", "arguments":${args}}}`,
+              { 'mcp-session-id': session },
+            )
+          expect((await post('raw', '{}')).messages).toEqual([
+            `{"jsonrpc":"2.0","id":"i\\u0064","result":${raw}}`,
+          ])
+          const args = '{"z":12345678901234567890,"a":1E400,"f":1.10,"s":"\\ud800","__proto__":{"x":[ ]}}'
+          await post('echo', args)
+          expect(fake.records.callsOf('echo').at(-1)?.params).toContain(`"arguments":${args}`)
+        })
+      })
+    }
+  })
 
   verifies(
     ['B30', 'B31'],
@@ -225,6 +212,5 @@ describe('a call', () => {
         })
       })
     },
-    40_000,
   )
 })

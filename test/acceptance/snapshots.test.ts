@@ -103,7 +103,6 @@ describe('after a restart', () => {
           },
         )
       },
-      40_000,
     )
   }
 
@@ -127,7 +126,6 @@ describe('after a restart', () => {
         })
       })
     },
-    40_000,
   )
 
   verifies(
@@ -163,65 +161,54 @@ describe('after a restart', () => {
         for (const file of files('catalog')) expect(statSync(file).mode & 0o777).toBe(0o600)
       })
     },
-    60_000,
   )
 })
 
 describe('a snapshot that cannot be used', () => {
-  verifies(
-    ['CAT-SNAPSHOT', 'E69'],
-    'is told of in one line, and the gateway works without it',
-    async () => {
-      await withFakes([{ script: WHOLE }], async fake => {
-        const { run, learn, files } = lives()
-        const servers = { a: fake.entry }
-        const spoil: [RegExp, (file: string) => void][] = [
-          [
-            /its checksum is wrong; it was moved to .*\.corrupt/,
-            file => writeFileSync(file, ' ', { flag: 'a' }),
-          ],
-          [
-            /it is of version 0; it was moved to .*\.old/,
-            file =>
-              writeFileSync(file, readFileSync(file, 'latin1').replace('catalog 1 ', 'catalog 0 '), 'latin1'),
-          ],
-        ]
-        for (const [line, damage] of spoil) {
-          await learn(servers)
-          const [file = ''] = files('catalog')
-          damage(file)
-          await run(servers, async gateway => {
-            await gateway.settled()
-            expect(await toolsOf(gateway)).toEqual(['a__extra', 'a__echo'])
-            const told = gateway.stderr
-              .split('\n')
-              .filter(text => text.includes('The kept list of what a offered'))
-            expect(told, gateway.stderr).toEqual([expect.stringMatching(line)])
-          })
-        }
-      })
-    },
-    60_000,
-  )
-
-  verifies(
-    ['CAT-SNAPSHOT'],
-    'for want of a folder that can be written costs one line',
-    async () => {
-      await withFakes([{ script: WHOLE }], async fake => {
-        const { run, state } = lives()
-        writeFileSync(join(state, 'catalogs'), '')
-        chmodSync(join(state, 'catalogs'), 0o400)
-        await run({ a: fake.entry }, async gateway => {
+  verifies(['CAT-SNAPSHOT', 'E69'], 'is told of in one line, and the gateway works without it', async () => {
+    await withFakes([{ script: WHOLE }], async fake => {
+      const { run, learn, files } = lives()
+      const servers = { a: fake.entry }
+      const spoil: [RegExp, (file: string) => void][] = [
+        [
+          /its checksum is wrong; it was moved to .*\.corrupt/,
+          file => writeFileSync(file, ' ', { flag: 'a' }),
+        ],
+        [
+          /it is of version 0; it was moved to .*\.old/,
+          file =>
+            writeFileSync(file, readFileSync(file, 'latin1').replace('catalog 1 ', 'catalog 0 '), 'latin1'),
+        ],
+      ]
+      for (const [line, damage] of spoil) {
+        await learn(servers)
+        const [file = ''] = files('catalog')
+        damage(file)
+        await run(servers, async gateway => {
           await gateway.settled()
           expect(await toolsOf(gateway)).toEqual(['a__extra', 'a__echo'])
-          expect((await rawRequest(`${gateway.origin}/healthz`, { method: 'GET' })).status).toBe(200)
-          await gateway.stop()
-          const told = gateway.stderr.split('\n').filter(text => text.includes('cannot be kept on disk'))
-          expect(told.filter(text => text.includes('The kept list'))).toHaveLength(1)
+          const told = gateway.stderr
+            .split('\n')
+            .filter(text => text.includes('The kept list of what a offered'))
+          expect(told, gateway.stderr).toEqual([expect.stringMatching(line)])
         })
+      }
+    })
+  })
+
+  verifies(['CAT-SNAPSHOT'], 'for want of a folder that can be written costs one line', async () => {
+    await withFakes([{ script: WHOLE }], async fake => {
+      const { run, state } = lives()
+      writeFileSync(join(state, 'catalogs'), '')
+      chmodSync(join(state, 'catalogs'), 0o400)
+      await run({ a: fake.entry }, async gateway => {
+        await gateway.settled()
+        expect(await toolsOf(gateway)).toEqual(['a__extra', 'a__echo'])
+        expect((await rawRequest(`${gateway.origin}/healthz`, { method: 'GET' })).status).toBe(200)
+        await gateway.stop()
+        const told = gateway.stderr.split('\n').filter(text => text.includes('cannot be kept on disk'))
+        expect(told.filter(text => text.includes('The kept list'))).toHaveLength(1)
       })
-    },
-    40_000,
-  )
+    })
+  })
 })

@@ -143,10 +143,8 @@ async function caughtUp(fake: Fake, ...clients: Subscriber[]): Promise<void> {
   const before = clients.map(({ changes }) => changes.length)
   await fake.patch({ tools: [{ name: `news${++news}`, result: '{"content":[]}' }] })
   await fake.announce('tools')
-  await until(
-    'the change of the tools is told',
-    () => clients.every(({ changes }, index) => changes.length > (before[index] ?? 0)),
-    10_000,
+  await until('the change of the tools is told', () =>
+    clients.every(({ changes }, index) => changes.length > (before[index] ?? 0)),
   )
 }
 
@@ -176,67 +174,56 @@ describe('a change of a resource', () => {
             else await fake.records.waitFor(records => records.cancelled.length > 0)
           })
         },
-        60_000,
       )
     }
   }
 
-  verifies(
-    ['SUB1'],
-    'reaches clients on stdio in both eras, and those of the bridge',
-    async () => {
-      await withFakes([{ script: NOTES }], async fake => {
-        await withGateway({ mcpServers: { a: fake.entry } }, async gateway => {
-          await gateway.settled()
-          const bridge = await gatewayOnStdio({ url: gateway.url })
-          const own = await gatewayOnStdio({ config: gateway.configFile })
-          const connect: ((line: CommandLine) => Promise<Subscriber>)[] = [
-            async line => ofV1(await connectV1Stdio(line)),
-            async line => ofV2(await connectV2Stdio(line, 'modern')),
-          ]
-          const clients = await Promise.all(connect.flatMap(by => [by(own), by(bridge)]))
-          try {
-            for (const client of clients) {
-              await until('its server is there', async () => {
-                const answer = await client.call('a__echo').catch(() => ({ isError: true }))
-                return (answer as { isError?: boolean }).isError !== true
-              })
-              expect(await client.subscribe(NOTE)).toEqual([NOTE])
-            }
-            await fake.updated('note://1')
-            await until('the update is told', () => clients.every(({ updates }) => updates.length === 1))
-            for (const { updates } of clients) expect(updates).toEqual([NOTE])
-          } finally {
-            await Promise.all(clients.map(client => client.close()))
+  verifies(['SUB1'], 'reaches clients on stdio in both eras, and those of the bridge', async () => {
+    await withFakes([{ script: NOTES }], async fake => {
+      await withGateway({ mcpServers: { a: fake.entry } }, async gateway => {
+        await gateway.settled()
+        const bridge = await gatewayOnStdio({ url: gateway.url })
+        const own = await gatewayOnStdio({ config: gateway.configFile })
+        const connect: ((line: CommandLine) => Promise<Subscriber>)[] = [
+          async line => ofV1(await connectV1Stdio(line)),
+          async line => ofV2(await connectV2Stdio(line, 'modern')),
+        ]
+        const clients = await Promise.all(connect.flatMap(by => [by(own), by(bridge)]))
+        try {
+          for (const client of clients) {
+            await until('its server is there', async () => {
+              const answer = await client.call('a__echo').catch(() => ({ isError: true }))
+              return (answer as { isError?: boolean }).isError !== true
+            })
+            expect(await client.subscribe(NOTE)).toEqual([NOTE])
           }
-        })
+          await fake.updated('note://1')
+          await until('the update is told', () => clients.every(({ updates }) => updates.length === 1))
+          for (const { updates } of clients) expect(updates).toEqual([NOTE])
+        } finally {
+          await Promise.all(clients.map(client => client.close()))
+        }
       })
-    },
-    60_000,
-  )
+    })
+  })
 
-  verifies(
-    ['SUB1'],
-    'is told no more once the session has ended or the stream is closed',
-    async () => {
-      await withFakes([{ script: NOTES }], async fake => {
-        await withGateway({ mcpServers: { a: fake.entry } }, async gateway => {
-          await gateway.settled()
-          const session = await connectV1Http(gateway.url)
-          await session.subscribeResource({ uri: NOTE })
-          const stateless = await connectV2Http(gateway.url, 'modern')
-          const second = await stateless.listen({ resourceSubscriptions: ['note://a~/2'] })
-          expect(fake.records.count('resources/subscribe')).toBe(2)
-          await (session.transport as { terminateSession?(): Promise<void> }).terminateSession?.()
-          await fake.records.waitFor(records => records.count('resources/unsubscribe') === 1)
-          await second.close()
-          await fake.records.waitFor(records => records.count('resources/unsubscribe') === 2)
-          await Promise.all([session.close(), stateless.close()])
-        })
+  verifies(['SUB1'], 'is told no more once the session has ended or the stream is closed', async () => {
+    await withFakes([{ script: NOTES }], async fake => {
+      await withGateway({ mcpServers: { a: fake.entry } }, async gateway => {
+        await gateway.settled()
+        const session = await connectV1Http(gateway.url)
+        await session.subscribeResource({ uri: NOTE })
+        const stateless = await connectV2Http(gateway.url, 'modern')
+        const second = await stateless.listen({ resourceSubscriptions: ['note://a~/2'] })
+        expect(fake.records.count('resources/subscribe')).toBe(2)
+        await (session.transport as { terminateSession?(): Promise<void> }).terminateSession?.()
+        await fake.records.waitFor(records => records.count('resources/unsubscribe') === 1)
+        await second.close()
+        await fake.records.waitFor(records => records.count('resources/unsubscribe') === 2)
+        await Promise.all([session.close(), stateless.close()])
       })
-    },
-    30_000,
-  )
+    })
+  })
 })
 
 describe('an outage', () => {
@@ -259,32 +246,26 @@ describe('an outage', () => {
             expect([one.updates.slice(2), other.updates]).toEqual([[NOTE], []])
           })
         },
-        60_000,
       )
     }
   }
 
   for (const eras of ['legacy', 'modern'] as const) {
-    verifies(
-      ['SUB5'],
-      `from boot on is no reason to refuse a subscription to a ${eras} server`,
-      async () => {
-        await withFakes([{ script: { ...NOTES, eras }, down: true }], async fake => {
-          await withGateway({ mcpServers: { a: fake.entry } }, async gateway => {
-            await gateway.settled()
-            const clients = await Promise.all(Object.values(CLIENTS).map(connect => connect(gateway.url)))
-            for (const client of clients) expect(await client.subscribe(NOTE)).toEqual([NOTE])
-            await fake.restart()
-            for (const client of clients)
-              await until('it is told of the return', () => client.updates.length === 1, 15_000)
-            await fake.updated('note://1')
-            for (const client of clients) await until('the update is told', () => client.updates.length === 2)
-            await Promise.all(clients.map(client => client.close()))
-          })
+    verifies(['SUB5'], `from boot on is no reason to refuse a subscription to a ${eras} server`, async () => {
+      await withFakes([{ script: { ...NOTES, eras }, down: true }], async fake => {
+        await withGateway({ mcpServers: { a: fake.entry } }, async gateway => {
+          await gateway.settled()
+          const clients = await Promise.all(Object.values(CLIENTS).map(connect => connect(gateway.url)))
+          for (const client of clients) expect(await client.subscribe(NOTE)).toEqual([NOTE])
+          await fake.restart()
+          for (const client of clients)
+            await until('it is told of the return', () => client.updates.length === 1)
+          await fake.updated('note://1')
+          for (const client of clients) await until('the update is told', () => client.updates.length === 2)
+          await Promise.all(clients.map(client => client.close()))
         })
-      },
-      60_000,
-    )
+      })
+    })
   }
 })
 
@@ -313,30 +294,24 @@ describe('a subscription that cannot be', () => {
         })
       }
     },
-    60_000,
   )
 
-  verifies(
-    ['SUB4'],
-    'is refused in the words of the server that refuses it',
-    async () => {
-      const faults = [
-        { on: 'resources/subscribe', do: { kind: 'error', code: -32602, message: 'not that' } },
-      ] as const
-      await withFakes([{ script: { ...NOTES, faults } }], async fake => {
-        await withGateway({ mcpServers: { a: fake.entry } }, async gateway => {
-          await gateway.settled()
-          const session = await CLIENTS['a session (SDK v1)'](gateway.url)
-          await expect(session.subscribe(NOTE)).rejects.toMatchObject({
-            code: -32602,
-            message: expect.stringContaining('not that'),
-          })
-          await session.close()
+  verifies(['SUB4'], 'is refused in the words of the server that refuses it', async () => {
+    const faults = [
+      { on: 'resources/subscribe', do: { kind: 'error', code: -32602, message: 'not that' } },
+    ] as const
+    await withFakes([{ script: { ...NOTES, faults } }], async fake => {
+      await withGateway({ mcpServers: { a: fake.entry } }, async gateway => {
+        await gateway.settled()
+        const session = await CLIENTS['a session (SDK v1)'](gateway.url)
+        await expect(session.subscribe(NOTE)).rejects.toMatchObject({
+          code: -32602,
+          message: expect.stringContaining('not that'),
         })
+        await session.close()
       })
-    },
-    30_000,
-  )
+    })
+  })
 })
 
 verifies(
@@ -363,7 +338,6 @@ verifies(
       })
     })
   },
-  30_000,
 )
 
 verifies(
@@ -405,7 +379,6 @@ verifies(
       })
     })
   },
-  60_000,
 )
 
 for (const how of ['stdio', 'streamableHttp'] as const) {
@@ -423,14 +396,12 @@ for (const how of ['stdio', 'streamableHttp'] as const) {
           const uri = 'demo://a~/resource/dynamic/text/1'
           for (const client of [one, two]) expect(await client?.subscribe(uri)).toEqual([uri])
           await one?.call('a__toggle-subscriber-updates')
-          for (const client of [one, two])
-            await until('the update is told', () => client?.updates[0] === uri, 15_000)
+          for (const client of [one, two]) await until('the update is told', () => client?.updates[0] === uri)
           expect(other?.updates).toEqual([])
           for (const client of [one, two, other]) await client?.close()
         })
       })
     },
-    60_000,
   )
 }
 
@@ -472,7 +443,6 @@ verifies(
       await new Promise(resolve => server.close(resolve))
     }
   },
-  30_000,
 )
 
 async function withEverything(

@@ -32,7 +32,6 @@ describe('the handshake', () => {
           })
         })
       },
-      20_000,
     )
   }
 })
@@ -71,7 +70,6 @@ describe('the time of a call', () => {
           },
         )
       },
-      20_000,
     )
   }
 })

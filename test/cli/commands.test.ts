@@ -67,7 +67,7 @@ describe('holdfast tools and call', () => {
     } finally {
       await fake.stop()
     }
-  }, 60_000)
+  })
 
   test('use a running gateway', async () => {
     const fake = await startFake({ transport: 'http', script: { builtins: ['echo'] } })
@@ -86,7 +86,7 @@ describe('holdfast tools and call', () => {
     } finally {
       await fake.stop()
     }
-  }, 60_000)
+  })
 })
 
 describe('holdfast status', () => {
@@ -114,7 +114,7 @@ describe('holdfast status', () => {
     } finally {
       await fake.stop()
     }
-  }, 60_000)
+  })
 
   test('exits 69 when no gateway answers', async () => {
     const { code, stderr } = await runCommand(['status', '--url', `http://127.0.0.1:${await closedPort()}`])
@@ -220,7 +220,6 @@ describe('a stop', () => {
         await fake.stop()
       }
     },
-    60_000,
   )
 
   test('by a second signal comes at once', async () => {
@@ -242,7 +241,7 @@ describe('a stop', () => {
     } finally {
       await fake.stop()
     }
-  }, 60_000)
+  })
 
   test('lets a call that is running finish', async () => {
     const fake = await startFake({ transport: 'http', script: { builtins: ['sleep'] } })
@@ -256,5 +255,5 @@ describe('a stop', () => {
     } finally {
       await fake.stop()
     }
-  }, 60_000)
+  })
 })

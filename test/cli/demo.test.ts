@@ -34,7 +34,7 @@ describe('the demo', () => {
       demo.kill('SIGTERM')
       await ended
     }
-  }, 40_000)
+  })
 })
 
 /** From the start of the process. */
@@ -113,5 +113,5 @@ describe('the first list after the process started', () => {
       await fake.stop()
       await hole.close()
     }
-  }, 60_000)
+  })
 })

@@ -59,13 +59,12 @@ describe('a name that two servers make', () => {
               const told = () =>
                 gateway.log.filter(line => JSON.stringify(line).includes('x__my_tool (tools) is hidden'))
               await expect
-                .poll(told, { timeout: 5_000 })
+                .poll(told)
                 .toMatchObject([{ upstream: 'b', message: expect.stringContaining('the one of a') }])
             })
           },
         )
       },
-      40_000,
     )
   }
 
@@ -103,7 +102,6 @@ describe('a name that two servers make', () => {
         })
       })
     },
-    60_000,
   )
 
   verifies(
@@ -135,7 +133,6 @@ describe('a name that two servers make', () => {
         },
       )
     },
-    40_000,
   )
 })
 
@@ -148,40 +145,35 @@ describe('a name that clients cannot take', () => {
     prompts: odd.map(name => ({ name, text: name })),
   }
 
-  verifies(
-    ['A13'],
-    'maps to the same stable one for tools and prompts, also across an outage',
-    async () => {
-      await withFakes([{ script }], async fake => {
-        const listing = async (client: Awaited<ReturnType<typeof connectV1Http>>) => ({
-          tools: (await client.listTools()).tools.map(tool => tool.name),
-          prompts: (await client.listPrompts()).prompts.map(prompt => prompt.name),
-        })
-        const first = await withClient({ a: fake.entry }, async (client, gateway) => {
-          const before = await listing(client)
-          expect(before.tools).toContain('a__get.data')
-          expect(new Set(before.tools).size).toBe(odd.length)
-          expect(before.prompts).toEqual(before.tools)
-          for (const [i, name] of before.tools.entries()) {
-            expect(name).toMatch(/^a__[A-Za-z0-9_.-]{1,61}$/)
-            expect((await callTool(client, name)).content[0]?.text).toBe(odd[i])
-            expect(JSON.stringify(await client.getPrompt({ name }))).toContain(`"${odd[i]}"`)
-          }
-          await fake.crash()
-          await callTool(client, before.tools[0] ?? '')
-          await gateway.waitFor(status => status.upstreams[0]?.health === 'unhealthy')
-          expect(await listing(client)).toEqual(before)
-          expect(failureOf(await callTool(client, before.tools[4] ?? ''))).toMatchObject({ upstream: 'a' })
-          await fake.restart()
-          await gateway.waitForState('a', 'ready', 30_000)
-          expect(await listing(client)).toEqual(before)
-          return before
-        })
-        await withClient({ a: fake.entry }, async client => expect(await listing(client)).toEqual(first))
+  verifies(['A13'], 'maps to the same stable one for tools and prompts, also across an outage', async () => {
+    await withFakes([{ script }], async fake => {
+      const listing = async (client: Awaited<ReturnType<typeof connectV1Http>>) => ({
+        tools: (await client.listTools()).tools.map(tool => tool.name),
+        prompts: (await client.listPrompts()).prompts.map(prompt => prompt.name),
       })
-    },
-    60_000,
-  )
+      const first = await withClient({ a: fake.entry }, async (client, gateway) => {
+        const before = await listing(client)
+        expect(before.tools).toContain('a__get.data')
+        expect(new Set(before.tools).size).toBe(odd.length)
+        expect(before.prompts).toEqual(before.tools)
+        for (const [i, name] of before.tools.entries()) {
+          expect(name).toMatch(/^a__[A-Za-z0-9_.-]{1,61}$/)
+          expect((await callTool(client, name)).content[0]?.text).toBe(odd[i])
+          expect(JSON.stringify(await client.getPrompt({ name }))).toContain(`"${odd[i]}"`)
+        }
+        await fake.crash()
+        await callTool(client, before.tools[0] ?? '')
+        await gateway.waitFor(status => status.upstreams[0]?.health === 'unhealthy')
+        expect(await listing(client)).toEqual(before)
+        expect(failureOf(await callTool(client, before.tools[4] ?? ''))).toMatchObject({ upstream: 'a' })
+        await fake.restart()
+        await gateway.waitForState('a', 'ready', 30_000)
+        expect(await listing(client)).toEqual(before)
+        return before
+      })
+      await withClient({ a: fake.entry }, async client => expect(await listing(client)).toEqual(first))
+    })
+  })
 
   verifies(['A13'], 'is left as it is under the address of its server', async () => {
     await withFakes([{ script }], async fake => {
@@ -197,36 +189,31 @@ describe('a name that clients cannot take', () => {
 })
 
 describe('two entries with one command', () => {
-  verifies(
-    ['A16'],
-    'are two processes: the death of one leaves the other alone',
-    async () => {
-      await withFakes([{ transport: 'stdio', script: { builtins: ['count', 'whoami'] } }], async fake => {
-        await withClient({ one: fake.entry, two: fake.entry }, async (client, gateway) => {
-          const one = (await gateway.upstream('one')).pid ?? 0
-          const two = (await gateway.upstream('two')).pid ?? 0
-          expect(one).not.toBe(two)
-          expect([isAlive(one), isAlive(two)]).toEqual([true, true])
-          const pidOf = async (name: string) =>
-            (
-              JSON.parse((await callTool(client, `${name}__whoami`)).content[0]?.text ?? '{}') as {
-                pid: number
-              }
-            ).pid
-          expect([await pidOf('one'), await pidOf('two')]).toEqual([one, two])
-          expect((await callTool(client, 'one__count')).content[0]?.text).toBe('1')
-          expect((await callTool(client, 'two__count')).content[0]?.text).toBe('1')
-          process.kill(one, 'SIGKILL')
-          const after = await gateway.waitFor(
-            status => status.upstreams[0]?.state === 'ready' && status.upstreams[0].pid !== one,
-          )
-          expect(after.upstreams.map(({ restarts }) => restarts)).toEqual([1, 0])
-          expect(after.upstreams[1]).toMatchObject({ state: 'ready', pid: two, lastError: null })
-          expect((await callTool(client, 'two__count')).content[0]?.text).toBe('2')
-          expect((await callTool(client, 'one__count')).content[0]?.text).toBe('1')
-        })
+  verifies(['A16'], 'are two processes: the death of one leaves the other alone', async () => {
+    await withFakes([{ transport: 'stdio', script: { builtins: ['count', 'whoami'] } }], async fake => {
+      await withClient({ one: fake.entry, two: fake.entry }, async (client, gateway) => {
+        const one = (await gateway.upstream('one')).pid ?? 0
+        const two = (await gateway.upstream('two')).pid ?? 0
+        expect(one).not.toBe(two)
+        expect([isAlive(one), isAlive(two)]).toEqual([true, true])
+        const pidOf = async (name: string) =>
+          (
+            JSON.parse((await callTool(client, `${name}__whoami`)).content[0]?.text ?? '{}') as {
+              pid: number
+            }
+          ).pid
+        expect([await pidOf('one'), await pidOf('two')]).toEqual([one, two])
+        expect((await callTool(client, 'one__count')).content[0]?.text).toBe('1')
+        expect((await callTool(client, 'two__count')).content[0]?.text).toBe('1')
+        process.kill(one, 'SIGKILL')
+        const after = await gateway.waitFor(
+          status => status.upstreams[0]?.state === 'ready' && status.upstreams[0].pid !== one,
+        )
+        expect(after.upstreams.map(({ restarts }) => restarts)).toEqual([1, 0])
+        expect(after.upstreams[1]).toMatchObject({ state: 'ready', pid: two, lastError: null })
+        expect((await callTool(client, 'two__count')).content[0]?.text).toBe('2')
+        expect((await callTool(client, 'one__count')).content[0]?.text).toBe('1')
       })
-    },
-    40_000,
-  )
+    })
+  })
 })

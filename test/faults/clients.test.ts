@@ -73,7 +73,6 @@ describe('progress without end', () => {
         })
       }
     },
-    60_000,
   )
 })
 
@@ -94,7 +93,7 @@ describe('cancels', () => {
             const ids = Array.from({ length: 40 }, (_, id) => id)
             const calls = ids.map(id => session.post(callBody(id, 'a__sleep', { ms: 60_000 })))
             const { records } = fake
-            await records.waitFor(() => records.runs('sleep') === ids.length, 15_000)
+            await records.waitFor(() => records.runs('sleep') === ids.length)
             await Promise.all(ids.flatMap(id => Array.from({ length: 25 }, () => cancel(id))))
             expect((await Promise.all(calls)).every(({ text }) => text === '')).toBe(true)
             const told = () =>
@@ -115,77 +114,65 @@ describe('cancels', () => {
     90_000,
   )
 
-  verifies(
-    ['F26'],
-    'of a thousand calls in one burst reach the core once each',
-    async () => {
-      await withFace(async ({ core, url }) => {
-        const sessions = await Promise.all(Array.from({ length: 5 }, () => openFaceSession(url)))
-        const all = sessions.flatMap(({ session }) =>
-          Array.from({ length: 200 }, (_, id) => ({ id, session })),
-        )
-        const cancels: number[] = all.map(() => 0)
-        const call = core.call.bind(core)
-        let next = 0
-        core.call = (made, reply) => {
-          const at = next++
-          const running = call(made, reply)
-          return {
-            cancel: reason => {
-              cancels[at] = (cancels[at] ?? 0) + 1
-              running.cancel(reason)
-            },
-          }
+  verifies(['F26'], 'of a thousand calls in one burst reach the core once each', async () => {
+    await withFace(async ({ core, url }) => {
+      const sessions = await Promise.all(Array.from({ length: 5 }, () => openFaceSession(url)))
+      const all = sessions.flatMap(({ session }) => Array.from({ length: 200 }, (_, id) => ({ id, session })))
+      const cancels: number[] = all.map(() => 0)
+      const call = core.call.bind(core)
+      let next = 0
+      core.call = (made, reply) => {
+        const at = next++
+        const running = call(made, reply)
+        return {
+          cancel: reason => {
+            cancels[at] = (cancels[at] ?? 0) + 1
+            running.cancel(reason)
+          },
         }
-        const answers = all.map(({ id, session }) => rawPost(url, callBody(id, 't'), session))
-        await expect.poll(() => core.calls, { timeout: 10_000 }).toBe(all.length)
-        const storm = all.flatMap(({ id, session }) =>
-          [1, 2].map(() => rawPost(url, notification('notifications/cancelled', { requestId: id }), session)),
-        )
-        await Promise.all(storm)
-        expect((await Promise.all(answers)).every(({ text }) => text === '')).toBe(true)
-        expect(cancels.every(count => count === 1)).toBe(true)
-      })
-    },
-    30_000,
-  )
+      }
+      const answers = all.map(({ id, session }) => rawPost(url, callBody(id, 't'), session))
+      await expect.poll(() => core.calls, { timeout: 10_000 }).toBe(all.length)
+      const storm = all.flatMap(({ id, session }) =>
+        [1, 2].map(() => rawPost(url, notification('notifications/cancelled', { requestId: id }), session)),
+      )
+      await Promise.all(storm)
+      expect((await Promise.all(answers)).every(({ text }) => text === '')).toBe(true)
+      expect(cancels.every(count => count === 1)).toBe(true)
+    })
+  })
 })
 
 describe('one id twice at a time', () => {
   const script: Script = { builtins: ['sleep', 'echo'] }
 
-  verifies(
-    ['F27'],
-    'is refused in a session and on stdio, and the first request is answered',
-    async () => {
-      await withFakes([{ script }], async fake => {
-        await withGateway({ mcpServers: { a: fake.entry } }, async gateway => {
-          await gateway.settled()
-          const session = await openSession(gateway)
-          const first = session.post(callBody(7, 'a__sleep', { ms: 500 }))
-          await fake.records.waitFor(records => records.callsOf('sleep').length === 1)
-          expect(parsed((await session.post(callBody(7, 'a__echo'))).text).error?.code).toBe(-32600)
-          expect(parsed((await first).messages.at(-1)).result?.['content']).toMatchObject([
-            { text: 'slept 500 ms' },
-          ])
-          const { configFile } = gateway
-          const pipe = openPipe(await gatewayOnStdio({ config: configFile }))
-          pipe.write(`${request('initialize', { protocolVersion: '2025-11-25', capabilities: {} }, 0)}\n`)
-          expect(parsed(await pipe.next()).id).toBe(0)
-          for (const make of [
-            (id: number, ms: number) => callBody(id, 'a__sleep', { ms }),
-            (id: number, ms: number) => modernBody({ ...toolCall('a__sleep', { ms }), id }),
-          ]) {
-            pipe.write(`${make(7, 300)}\n${make(7, 1)}\n`)
-            expect(parsed(await pipe.next())).toMatchObject({ id: 7, error: { code: -32600 } })
-            expect(parsed(await pipe.next()).result?.['content']).toMatchObject([{ text: 'slept 300 ms' }])
-          }
-          await pipe.close()
-        })
+  verifies(['F27'], 'is refused in a session and on stdio, and the first request is answered', async () => {
+    await withFakes([{ script }], async fake => {
+      await withGateway({ mcpServers: { a: fake.entry } }, async gateway => {
+        await gateway.settled()
+        const session = await openSession(gateway)
+        const first = session.post(callBody(7, 'a__sleep', { ms: 500 }))
+        await fake.records.waitFor(records => records.callsOf('sleep').length === 1)
+        expect(parsed((await session.post(callBody(7, 'a__echo'))).text).error?.code).toBe(-32600)
+        expect(parsed((await first).messages.at(-1)).result?.['content']).toMatchObject([
+          { text: 'slept 500 ms' },
+        ])
+        const { configFile } = gateway
+        const pipe = openPipe(await gatewayOnStdio({ config: configFile }))
+        pipe.write(`${request('initialize', { protocolVersion: '2025-11-25', capabilities: {} }, 0)}\n`)
+        expect(parsed(await pipe.next()).id).toBe(0)
+        for (const make of [
+          (id: number, ms: number) => callBody(id, 'a__sleep', { ms }),
+          (id: number, ms: number) => modernBody({ ...toolCall('a__sleep', { ms }), id }),
+        ]) {
+          pipe.write(`${make(7, 300)}\n${make(7, 1)}\n`)
+          expect(parsed(await pipe.next())).toMatchObject({ id: 7, error: { code: -32600 } })
+          expect(parsed(await pipe.next()).result?.['content']).toMatchObject([{ text: 'slept 300 ms' }])
+        }
+        await pipe.close()
       })
-    },
-    30_000,
-  )
+    })
+  })
 
   verifies(
     ['F27'],
@@ -207,7 +194,6 @@ describe('one id twice at a time', () => {
         })
       }
     },
-    60_000,
   )
 
   verifies(['F27'], 'may stand on one connection, up to the bound of one client', async () => {
@@ -225,36 +211,31 @@ describe('one id twice at a time', () => {
 })
 
 describe('a client that goes away in the middle of a call', () => {
-  verifies(
-    ['F51'],
-    'is a cancel to the server within 100 ms, when it is a modern one',
-    async () => {
-      for (const eras of ['legacy', 'modern'] as const) {
-        await withFakes([{ script: { eras, builtins: ['progress', 'sleep'] } }], async fake => {
-          await withGateway({ mcpServers: { a: fake.entry } }, async gateway => {
-            await gateway.settled()
-            const call = { ...toolCall('a__progress', { n: 1, after: 60_000 }), meta: { progressToken: 1 } }
-            const streaming = await streamModern(gateway, call)
-            await streaming.next()
-            const silent = { ...toolCall('a__sleep', { ms: 60_000 }) }
-            const socket = await postWithoutReading(gateway.url, modernBody(silent), modernHeaders(silent))
-            await fake.records.waitFor(records => records.callsOf('sleep').length === 1)
-            for (const [n, drop] of [
-              [1, () => streaming.drop()],
-              [2, () => socket.destroy()],
-            ] as const) {
-              const at = performance.now()
-              drop()
-              await fake.records.waitFor(records => records.cancelled.length === n)
-              await expectWithin(performance.now() - at, 100)
-            }
-            await idle(gateway)
-          })
+  verifies(['F51'], 'is a cancel to the server within 100 ms, when it is a modern one', async () => {
+    for (const eras of ['legacy', 'modern'] as const) {
+      await withFakes([{ script: { eras, builtins: ['progress', 'sleep'] } }], async fake => {
+        await withGateway({ mcpServers: { a: fake.entry } }, async gateway => {
+          await gateway.settled()
+          const call = { ...toolCall('a__progress', { n: 1, after: 60_000 }), meta: { progressToken: 1 } }
+          const streaming = await streamModern(gateway, call)
+          await streaming.next()
+          const silent = { ...toolCall('a__sleep', { ms: 60_000 }) }
+          const socket = await postWithoutReading(gateway.url, modernBody(silent), modernHeaders(silent))
+          await fake.records.waitFor(records => records.callsOf('sleep').length === 1)
+          for (const [n, drop] of [
+            [1, () => streaming.drop()],
+            [2, () => socket.destroy()],
+          ] as const) {
+            const at = performance.now()
+            drop()
+            await fake.records.waitFor(records => records.cancelled.length === n)
+            await expectWithin(performance.now() - at, 100)
+          }
+          await idle(gateway)
         })
-      }
-    },
-    30_000,
-  )
+      })
+    }
+  })
 
   verifies(
     ['F51'],
@@ -310,49 +291,43 @@ describe('a client that goes away in the middle of a call', () => {
         })
       })
     },
-    30_000,
   )
 
-  verifies(
-    ['F51'],
-    'gets its answer through the official clients, when a connection breaks',
-    async () => {
-      const script: Script = { builtins: ['progress'] }
-      await withFakes([{ script }], async fake => {
-        await withGateway({ mcpServers: { a: fake.entry } }, async gateway => {
-          await gateway.settled()
-          const params = { name: 'a__progress', arguments: { n: 1, after: 700 } }
-          const clients = [
-            async (url: string, onprogress: () => void) => {
-              const client = await connectV1Http(url)
-              const answer = client.callTool(params, undefined, { onprogress, timeout: 15_000 })
-              return { client, answer: answer.then(result => result['content']) }
-            },
-            async (url: string, onprogress: () => void) => {
-              const client = await connectV2Http(url, 'legacy')
-              const answer = client.callTool(params, { onprogress, timeout: 15_000 })
-              return { client, answer: answer.then(result => result.content as unknown) }
-            },
-          ]
-          for (const begin of clients) {
-            const line = await relay(Number(new URL(gateway.url).port))
-            let started: () => void = () => undefined
-            const progress = new Promise<void>(resolve => {
-              started = resolve
-            })
-            const { client, answer } = await begin(line.url, () => started())
-            await progress
-            line.drop()
-            expect(await answer).toMatchObject([{ text: '1 steps' }])
-            await client.close()
-            await line.close()
-          }
-          expect(fake.records.callsOf('progress')).toHaveLength(2)
-        })
+  verifies(['F51'], 'gets its answer through the official clients, when a connection breaks', async () => {
+    const script: Script = { builtins: ['progress'] }
+    await withFakes([{ script }], async fake => {
+      await withGateway({ mcpServers: { a: fake.entry } }, async gateway => {
+        await gateway.settled()
+        const params = { name: 'a__progress', arguments: { n: 1, after: 700 } }
+        const clients = [
+          async (url: string, onprogress: () => void) => {
+            const client = await connectV1Http(url)
+            const answer = client.callTool(params, undefined, { onprogress, timeout: 15_000 })
+            return { client, answer: answer.then(result => result['content']) }
+          },
+          async (url: string, onprogress: () => void) => {
+            const client = await connectV2Http(url, 'legacy')
+            const answer = client.callTool(params, { onprogress, timeout: 15_000 })
+            return { client, answer: answer.then(result => result.content as unknown) }
+          },
+        ]
+        for (const begin of clients) {
+          const line = await relay(Number(new URL(gateway.url).port))
+          let started: () => void = () => undefined
+          const progress = new Promise<void>(resolve => {
+            started = resolve
+          })
+          const { client, answer } = await begin(line.url, () => started())
+          await progress
+          line.drop()
+          expect(await answer).toMatchObject([{ text: '1 steps' }])
+          await client.close()
+          await line.close()
+        }
+        expect(fake.records.callsOf('progress')).toHaveLength(2)
       })
-    },
-    40_000,
-  )
+    })
+  })
 })
 
 describe('a client that never reads', () => {
@@ -413,41 +388,36 @@ describe('a client that never reads', () => {
     },
   )
 
-  verifies(
-    ['F52'],
-    'that is slow but reads gets all of it, whatever time that takes',
-    async () => {
-      await withFace(async ({ core, face, time, url }) => {
-        const { body, headers } = modern('tools/call', { name: 't' }, 'q', {})
-        const socket = await postWithoutReading(url, body, headers)
-        const call = await core.next()
-        const size = 32 * MB
-        call.result(`{"content":[],"filler":"${'x'.repeat(size)}"}`)
-        let got = 0
-        let wanted = 0
-        socket.on('data', chunk => {
-          got += chunk.length
-          if (got >= wanted) socket.pause()
-        })
-        // Half of the time before each part, twice that of one stall in all.
-        for (let parts = 0; parts < 4; parts += 1) {
-          const before = face.bufferedBytes
-          expect(before).toBeGreaterThan(0)
-          wanted += 5 * MB
-          socket.resume()
-          await expect.poll(() => face.bufferedBytes, { interval: 5 }).toBeLessThan(before)
-          await expect.poll(() => got, { interval: 5 }).toBeGreaterThanOrEqual(wanted)
-          time.advance(LIMITS.clientStalledMs / 2)
-        }
-        wanted = Number.POSITIVE_INFINITY
-        socket.resume()
-        await expect.poll(() => got).toBeGreaterThan(size)
-        expect(face.bufferedBytes).toBe(0)
-        socket.destroy()
+  verifies(['F52'], 'that is slow but reads gets all of it, whatever time that takes', async () => {
+    await withFace(async ({ core, face, time, url }) => {
+      const { body, headers } = modern('tools/call', { name: 't' }, 'q', {})
+      const socket = await postWithoutReading(url, body, headers)
+      const call = await core.next()
+      const size = 32 * MB
+      call.result(`{"content":[],"filler":"${'x'.repeat(size)}"}`)
+      let got = 0
+      let wanted = 0
+      socket.on('data', chunk => {
+        got += chunk.length
+        if (got >= wanted) socket.pause()
       })
-    },
-    30_000,
-  )
+      // Half of the time before each part, twice that of one stall in all.
+      for (let parts = 0; parts < 4; parts += 1) {
+        const before = face.bufferedBytes
+        expect(before).toBeGreaterThan(0)
+        wanted += 5 * MB
+        socket.resume()
+        await expect.poll(() => face.bufferedBytes, { interval: 5 }).toBeLessThan(before)
+        await expect.poll(() => got, { interval: 5 }).toBeGreaterThanOrEqual(wanted)
+        time.advance(LIMITS.clientStalledMs / 2)
+      }
+      wanted = Number.POSITIVE_INFINITY
+      socket.resume()
+      await expect.poll(() => got).toBeGreaterThan(size)
+      expect(face.bufferedBytes).toBe(0)
+      socket.destroy()
+    })
+  })
 
   verifies(['F52'], 'of a session keeps its session, and may fetch a small answer later', async () => {
     await withFace(async ({ core, face, time, url }) => {
@@ -480,44 +450,39 @@ describe('a client that never reads', () => {
     })
   })
 
-  verifies(
-    ['F52'],
-    'of a server that sends 200 MB does not make the gateway larger',
-    async () => {
-      const message = 'x'.repeat(100_000)
-      const steps = Array.from({ length: 2_000 }, (_, i) => ({
-        notify: { method: 'notifications/message', params: { level: 'info', data: `${i}${message}` } },
-      }))
-      const tools = [{ name: 'flood', steps, result: '{"content":[]}' }]
-      await withFakes(
-        [{ script: { eras: 'modern', builtins: false, tools } }, { script: { builtins: ['echo'] } }],
-        async (noisy, quiet) => {
-          await withGateway({ mcpServers: { a: noisy.entry, b: quiet.entry } }, async gateway => {
-            await gateway.settled()
-            const before = residentMb(gateway.pid)
-            const call = { ...toolCall('a__flood'), meta: { 'io.modelcontextprotocol/logLevel': 'debug' } }
-            const socket = await postWithoutReading(gateway.url, modernBody(call), modernHeaders(call))
-            let peak = 0
-            for (let i = 0; i < 20; i += 1) {
-              const { answer } = await postModern(gateway, toolCall('b__echo', { i }))
-              expect(answer.result?.['structuredContent']).toEqual({ i })
-              peak = Math.max(peak, residentMb(gateway.pid))
-              await delay(100)
-            }
-            await idle(gateway)
-            expect(peak - before).toBeLessThan(100)
-            expect(noisy.records.runs('flood')).toBe(1)
-            let got = 0
-            socket.on('data', chunk => {
-              got += chunk.length
-            })
-            socket.resume()
-            await expect.poll(() => got, { timeout: 10_000 }).toBeGreaterThan(10 * message.length)
-            socket.destroy()
+  verifies(['F52'], 'of a server that sends 200 MB does not make the gateway larger', async () => {
+    const message = 'x'.repeat(100_000)
+    const steps = Array.from({ length: 2_000 }, (_, i) => ({
+      notify: { method: 'notifications/message', params: { level: 'info', data: `${i}${message}` } },
+    }))
+    const tools = [{ name: 'flood', steps, result: '{"content":[]}' }]
+    await withFakes(
+      [{ script: { eras: 'modern', builtins: false, tools } }, { script: { builtins: ['echo'] } }],
+      async (noisy, quiet) => {
+        await withGateway({ mcpServers: { a: noisy.entry, b: quiet.entry } }, async gateway => {
+          await gateway.settled()
+          const before = residentMb(gateway.pid)
+          const call = { ...toolCall('a__flood'), meta: { 'io.modelcontextprotocol/logLevel': 'debug' } }
+          const socket = await postWithoutReading(gateway.url, modernBody(call), modernHeaders(call))
+          let peak = 0
+          for (let i = 0; i < 20; i += 1) {
+            const { answer } = await postModern(gateway, toolCall('b__echo', { i }))
+            expect(answer.result?.['structuredContent']).toEqual({ i })
+            peak = Math.max(peak, residentMb(gateway.pid))
+            await delay(100)
+          }
+          await idle(gateway)
+          expect(peak - before).toBeLessThan(100)
+          expect(noisy.records.runs('flood')).toBe(1)
+          let got = 0
+          socket.on('data', chunk => {
+            got += chunk.length
           })
-        },
-      )
-    },
-    60_000,
-  )
+          socket.resume()
+          await expect.poll(() => got, { timeout: 10_000 }).toBeGreaterThan(10 * message.length)
+          socket.destroy()
+        })
+      },
+    )
+  })
 })

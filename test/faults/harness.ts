@@ -10,7 +10,7 @@ import { type Fake, type FakeTransport, type Script, type ServerEntry, startFake
 import { startGateway, type TestGateway } from '../kit/gateway.js'
 import { descendantsOf, descriptorsOf, isAlive, residentBytes } from '../kit/processes.js'
 import { openToxic, type Toxic } from '../kit/toxic.js'
-import { until } from '../kit/until.js'
+import { PATIENCE_MS, until } from '../kit/until.js'
 import { Bystanders, percentile } from './bystanders.js'
 import { type AskOptions, type Era, RowClient } from './clients.js'
 import { innerFaults, leaks, misdelivered, replayed, unanswered } from './judge.js'
@@ -90,7 +90,7 @@ export function faultRow(
   for (const variant of variantsOf(options)) {
     const name = `[${id}] ${title} (${variant.era} ${variant.transport})`
     if (owed !== undefined) test.skip(`${name}; waits for ${owed}`, () => {})
-    else test(name, () => runRow(variant, options, body), options.timeoutMs ?? 30_000)
+    else test(name, () => runRow(variant, options, body), options.timeoutMs ?? 60_000)
   }
 }
 
@@ -441,6 +441,6 @@ function textsOf({ sent, unasked }: Ledger): Readonly<Record<string, string>> {
 }
 
 /** Pids of which none may be left. */
-export async function expectGone(pids: readonly number[], withinMs = 2_000): Promise<void> {
+export async function expectGone(pids: readonly number[], withinMs = PATIENCE_MS): Promise<void> {
   await until(`none of ${pids.join(', ')} is left`, () => !pids.some(isAlive), withinMs)
 }

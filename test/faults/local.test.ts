@@ -77,42 +77,37 @@ describe('a machine without descriptors', () => {
         expect(gateway.stderr).not.toContain('fault of the gateway')
         await assertNoneLeft(mark)
       }),
-    60_000,
   )
 
-  verifies(
-    ['F58'],
-    'takes no connections, and takes them again when there are descriptors',
-    () =>
-      withFakes([{ transport: 'http', script: { builtins: ['echo'] } }], async remote => {
-        const gateway = await startGateway({ mcpServers: { remote: remote.entry } })
-        await gateway.settled()
-        limitDescriptors(gateway.pid, 40)
-        const { hostname, port } = new URL(gateway.url)
-        const sockets: Socket[] = []
-        let dropped = 0
-        for (let at = 0; at < 60; at++) {
-          const socket = connect(Number(port), hostname)
-          socket.on('error', () => {})
-          socket.on('close', () => dropped++)
-          sockets.push(socket)
-        }
-        await expect.poll(() => dropped).toBeGreaterThan(0)
-        expect(gateway.running).toBe(true)
-        for (const socket of sockets) socket.destroy()
-        await expect
-          .poll(() =>
-            gateway.upstream('remote').then(
-              ({ state }) => state,
-              () => 'unreachable',
-            ),
-          )
-          .toBe('ready')
-        expect((await gateway.upstream('remote')).restarts).toBe(0)
-        limitDescriptors(gateway.pid, 1_024)
-        expect(await gateway.stop()).toBe(0)
-      }),
-    60_000,
+  verifies(['F58'], 'takes no connections, and takes them again when there are descriptors', () =>
+    withFakes([{ transport: 'http', script: { builtins: ['echo'] } }], async remote => {
+      const gateway = await startGateway({ mcpServers: { remote: remote.entry } })
+      await gateway.settled()
+      limitDescriptors(gateway.pid, 40)
+      const { hostname, port } = new URL(gateway.url)
+      const sockets: Socket[] = []
+      let dropped = 0
+      for (let at = 0; at < 60; at++) {
+        const socket = connect(Number(port), hostname)
+        socket.on('error', () => {})
+        socket.on('close', () => dropped++)
+        sockets.push(socket)
+      }
+      await expect.poll(() => dropped).toBeGreaterThan(0)
+      expect(gateway.running).toBe(true)
+      for (const socket of sockets) socket.destroy()
+      await expect
+        .poll(() =>
+          gateway.upstream('remote').then(
+            ({ state }) => state,
+            () => 'unreachable',
+          ),
+        )
+        .toBe('ready')
+      expect((await gateway.upstream('remote')).restarts).toBe(0)
+      limitDescriptors(gateway.pid, 1_024)
+      expect(await gateway.stop()).toBe(0)
+    }),
   )
 })
 
@@ -220,6 +215,5 @@ describe('a gateway that was stopped for a while', () => {
           await assertNoneLeft(mark)
         },
       ),
-    60_000,
   )
 })

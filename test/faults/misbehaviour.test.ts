@@ -161,7 +161,7 @@ describe.concurrent('a server process that makes no progress', () => {
       await row.inject(() => {
         for (const sent of calls) sent.cancel()
       })
-      await waitForExit(pid, 15_000)
+      await waitForExit(pid)
       await row.lift()
       await row.shows(/cancel/)
     },

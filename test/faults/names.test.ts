@@ -31,7 +31,6 @@ describe('names of two servers under one prefix that are equal or look alike', (
       ['F49', 'A11', 'A13', 'P18'],
       `are told apart the same way, in the same order, after every restart (${variant.era} ${variant.transport})`,
       () => restarts(variant),
-      60_000,
     )
   }
 })
@@ -90,7 +89,7 @@ async function again(gateway: TestGateway, fake: Fake, name: string): Promise<vo
       ({ upstreams }) => upstreams.find(each => each.name === name)?.restarts === before + 1,
     )
   else await fake.restart()
-  await until(`${name} serves`, async () => !(await isMissing(gateway, name)), 15_000)
+  await until(`${name} serves`, async () => !(await isMissing(gateway, name)))
 }
 
 async function isMissing(gateway: TestGateway, name: string): Promise<boolean> {

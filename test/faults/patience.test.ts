@@ -59,7 +59,7 @@ describe.concurrent('a server', () => {
     },
     async row => {
       await row.inject()
-      await row.gateway.waitForState('victim', 'quarantined', 10_000)
+      await row.gateway.waitForState('victim', 'quarantined')
       const { spawns } = row.victim.records
       // A try may take two processes: one that dies of the era probe is started again without it.
       expect(spawns).toBeLessThanOrEqual(2 * TRIES)
@@ -115,7 +115,7 @@ describe.concurrent('a server', () => {
         for (const sent of calls) sent.cancel()
       })
       await row.lift()
-      await until('no place is taken', async () => (await row.status()).inFlight === 0, 8_000)
+      await until('no place is taken', async () => (await row.status()).inFlight === 0)
     },
   )
 })

@@ -47,50 +47,39 @@ describe('a call that is refused', () => {
         expect([state, breaker]).toEqual(['ready', 'closed'])
       })
     },
-    30_000,
   )
 
-  verifies(
-    ['J122'],
-    'with 401 says what the server wants',
-    async () => {
+  verifies(['J122'], 'with 401 says what the server wants', async () => {
+    const server = await serve((request, res) => {
+      if (!isCall(request)) return false
+      res.writeHead(401, { 'www-authenticate': 'Bearer error="invalid_token"' }).end()
+      return true
+    })
+    await besideGood(at(server), async ({ call }) => {
+      const { failure } = await call('do')
+      expect(failure).toMatchObject({ kind: 'auth_required', upstream: 'bad' })
+      expect(String(failure['reason'])).toContain('invalid_token')
+    })
+  })
+
+  verifies(['J120', 'J121'], 'with 429 or 503 carries the time that the server asked for', async () => {
+    for (const status of [429, 503]) {
+      let asked = 0
       const server = await serve((request, res) => {
-        if (!isCall(request)) return false
-        res.writeHead(401, { 'www-authenticate': 'Bearer error="invalid_token"' }).end()
+        if (!isCall(request) || ++asked > 1) return false
+        const error = { code: -32000, message: 'busy' }
+        res.writeHead(status, { ...JSON_TYPE, 'retry-after': '3000' })
+        res.end(JSON.stringify({ jsonrpc: '2.0', id: request.id, error }))
         return true
       })
-      await besideGood(at(server), async ({ call }) => {
+      await besideGood(at(server, { requestTimeout: '3s', totalTimeout: '5s' }), async ({ call }) => {
         const { failure } = await call('do')
-        expect(failure).toMatchObject({ kind: 'auth_required', upstream: 'bad' })
-        expect(String(failure['reason'])).toContain('invalid_token')
+        expect(failure).toMatchObject({ upstream: 'bad', retryAfterMs: 300_000 })
+        expect(failure['kind']).toBe(status === 429 ? 'overloaded' : 'outcome_unknown')
+        expect(server.runs()).toBe(1)
       })
-    },
-    30_000,
-  )
-
-  verifies(
-    ['J120', 'J121'],
-    'with 429 or 503 carries the time that the server asked for',
-    async () => {
-      for (const status of [429, 503]) {
-        let asked = 0
-        const server = await serve((request, res) => {
-          if (!isCall(request) || ++asked > 1) return false
-          const error = { code: -32000, message: 'busy' }
-          res.writeHead(status, { ...JSON_TYPE, 'retry-after': '3000' })
-          res.end(JSON.stringify({ jsonrpc: '2.0', id: request.id, error }))
-          return true
-        })
-        await besideGood(at(server, { requestTimeout: '3s', totalTimeout: '5s' }), async ({ call }) => {
-          const { failure } = await call('do')
-          expect(failure).toMatchObject({ upstream: 'bad', retryAfterMs: 300_000 })
-          expect(failure['kind']).toBe(status === 429 ? 'overloaded' : 'outcome_unknown')
-          expect(server.runs()).toBe(1)
-        })
-      }
-    },
-    40_000,
-  )
+    }
+  })
 })
 
 describe('a session that the server lost', () => {
@@ -139,34 +128,28 @@ describe('a session that the server lost', () => {
           expect(sessions).toBe(2)
         })
       },
-      40_000,
     )
   }
 
-  verifies(
-    ['J127'],
-    'and tells at its GET stream, is opened anew without a call',
-    async () => {
-      let sessions = 0
-      let gets = 0
-      const server = await serve((request, res) => {
-        if (request.method === 'initialize') sessions += 1
-        if (request.verb !== 'GET') return false
-        gets += 1
-        if (gets === 1)
-          res.writeHead(200, { 'content-type': 'text/event-stream' }).end('retry: 500\ndata: {}\n\n')
-        else if (gets === 2) res.writeHead(404).end('Session not found')
-        else res.writeHead(405).end()
-        return true
-      })
-      await besideGood(at(server), async ({ gateway, call }) => {
-        await expect.poll(() => sessions, { timeout: 8_000 }).toBe(2)
-        await gateway.waitForState('bad', 'ready')
-        expect((await call('do')).failure).toEqual({})
-      })
-    },
-    30_000,
-  )
+  verifies(['J127'], 'and tells at its GET stream, is opened anew without a call', async () => {
+    let sessions = 0
+    let gets = 0
+    const server = await serve((request, res) => {
+      if (request.method === 'initialize') sessions += 1
+      if (request.verb !== 'GET') return false
+      gets += 1
+      if (gets === 1)
+        res.writeHead(200, { 'content-type': 'text/event-stream' }).end('retry: 500\ndata: {}\n\n')
+      else if (gets === 2) res.writeHead(404).end('Session not found')
+      else res.writeHead(405).end()
+      return true
+    })
+    await besideGood(at(server), async ({ gateway, call }) => {
+      await expect.poll(() => sessions).toBe(2)
+      await gateway.waitForState('bad', 'ready')
+      expect((await call('do')).failure).toEqual({})
+    })
+  })
 })
 
 describe('an address that is no MCP server', () => {
@@ -185,7 +168,6 @@ describe('an address that is no MCP server', () => {
         expect(server.seen.length).toBeLessThanOrEqual(2)
       })
     },
-    30_000,
   )
 
   for (const status of [405, 406, 415]) {
@@ -201,7 +183,6 @@ describe('an address that is no MCP server', () => {
           expect(methods.slice(0, 2)).toEqual(['server/discover', 'initialize'])
         })
       },
-      30_000,
     )
   }
 
@@ -221,7 +202,6 @@ describe('an address that is no MCP server', () => {
         expect(missingIn(await client.listTools()).map(({ upstream }) => upstream)).toEqual(['bad'])
       })
     },
-    30_000,
   )
 
   verifies(
@@ -246,7 +226,6 @@ describe('an address that is no MCP server', () => {
         await expect.poll(back, { timeout: 15_000, interval: 200 }).toEqual({})
       })
     },
-    40_000,
   )
 })
 
@@ -283,7 +262,6 @@ describe('a redirect of a server', () => {
         expect(sent).toMatchObject({ verb: 'POST', headers: { authorization: 'Bearer s3cret' } })
       })
     },
-    60_000,
   )
 })
 
@@ -357,40 +335,30 @@ describe('an answer that is no answer', () => {
 })
 
 describe('a server that fails', () => {
-  verifies(
-    ['J118'],
-    'from the first contact leaves starting with the cause, and comes back',
-    async () => {
-      for (const status of [500, 503]) {
-        let broken = true
-        const server = await serve((_, res) => broken && !!res.writeHead(status).end())
-        await besideGood(at(server), async ({ gateway, call }) => {
-          expect((await gateway.waitForState('bad', 'backoff')).reason).toBe(`HTTP ${status} from POST /mcp`)
-          broken = false
-          await gateway.waitForState('bad', 'ready', 15_000)
-          expect((await call('do')).failure).toEqual({})
-        })
-      }
-    },
-    60_000,
-  )
+  verifies(['J118'], 'from the first contact leaves starting with the cause, and comes back', async () => {
+    for (const status of [500, 503]) {
+      let broken = true
+      const server = await serve((_, res) => broken && !!res.writeHead(status).end())
+      await besideGood(at(server), async ({ gateway, call }) => {
+        expect((await gateway.waitForState('bad', 'backoff')).reason).toBe(`HTTP ${status} from POST /mcp`)
+        broken = false
+        await gateway.waitForState('bad', 'ready')
+        expect((await call('do')).failure).toEqual({})
+      })
+    }
+  })
 
-  verifies(
-    ['J119', 'F36'],
-    'with a 5xx on a call is asked once: the outcome is unknown',
-    async () => {
-      for (const status of [500, 502, 503, 504]) {
-        const server = await serve((request, res) => isCall(request) && !!res.writeHead(status).end())
-        await besideGood(at(server), async ({ call }) => {
-          const { failure } = await call('do')
-          expect(failure).toMatchObject({ kind: 'outcome_unknown', upstream: 'bad' })
-          expect(String(failure['reason'])).toContain(`HTTP ${status} from POST /mcp`)
-          expect(server.runs()).toBe(1)
-        })
-      }
-    },
-    60_000,
-  )
+  verifies(['J119', 'F36'], 'with a 5xx on a call is asked once: the outcome is unknown', async () => {
+    for (const status of [500, 502, 503, 504]) {
+      const server = await serve((request, res) => isCall(request) && !!res.writeHead(status).end())
+      await besideGood(at(server), async ({ call }) => {
+        const { failure } = await call('do')
+        expect(failure).toMatchObject({ kind: 'outcome_unknown', upstream: 'bad' })
+        expect(String(failure['reason'])).toContain(`HTTP ${status} from POST /mcp`)
+        expect(server.runs()).toBe(1)
+      })
+    }
+  })
 
   verifies(
     ['J122'],
@@ -409,7 +377,6 @@ describe('a server that fails', () => {
         expect(server.seen.length).toBeLessThanOrEqual(2)
       })
     },
-    30_000,
   )
 })
 
@@ -429,7 +396,6 @@ verifies(
       })
     }
   },
-  60_000,
 )
 
 verifies(
@@ -448,5 +414,4 @@ verifies(
       },
     )
   },
-  30_000,
 )

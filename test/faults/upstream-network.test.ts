@@ -39,14 +39,13 @@ describe('a server that cannot be reached', () => {
           expect(String(failure['reason'])).toContain('connection refused by')
           expect(ms).toBeLessThan(6_000)
           await fake.restart()
-          await gateway.waitForState('bad', 'ready', 10_000)
+          await gateway.waitForState('bad', 'ready')
           expect((await call('count')).failure).toEqual({})
         })
       } finally {
         await fake.stop()
       }
     },
-    40_000,
   )
 
   verifies(
@@ -65,34 +64,28 @@ describe('a server that cannot be reached', () => {
         },
       )
     },
-    40_000,
   )
 
-  verifies(
-    ['F30'],
-    'because nobody answers its SYN is given up after the connect timeout',
-    async () => {
-      const program = `const s = require('node:net').createServer(); s.listen({ port: 0, host: '127.0.0.1', backlog: 1 },
+  verifies(['F30'], 'because nobody answers its SYN is given up after the connect timeout', async () => {
+    const program = `const s = require('node:net').createServer(); s.listen({ port: 0, host: '127.0.0.1', backlog: 1 },
         () => console.log(s.address().port)); setTimeout(() => process.exit(), 60000)`
-      const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
-      closing.push(() => child.kill('SIGKILL'))
-      const port = await new Promise<number>(resolve =>
-        child.stdout.once('data', text => resolve(Number(text))),
-      )
-      child.kill('SIGSTOP')
-      for (let i = 0; i < 6; i += 1) {
-        const socket = connect(port, '127.0.0.1')
-        socket.on('error', () => undefined)
-        closing.push(() => socket.destroy())
-      }
-      await new Promise(resolve => setTimeout(resolve, 200))
-      await besideGood({ type: 'http', url: `http://127.0.0.1:${port}/mcp` }, async ({ gateway }) => {
-        await gateway.waitForState('bad', 'backoff', 15_000)
-        expect((await gateway.upstream('bad')).reason).toBe(`no connection in time to 127.0.0.1:${port}`)
-      })
-    },
-    40_000,
-  )
+    const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
+    closing.push(() => child.kill('SIGKILL'))
+    const port = await new Promise<number>(resolve =>
+      child.stdout.once('data', text => resolve(Number(text))),
+    )
+    child.kill('SIGSTOP')
+    for (let i = 0; i < 6; i += 1) {
+      const socket = connect(port, '127.0.0.1')
+      socket.on('error', () => undefined)
+      closing.push(() => socket.destroy())
+    }
+    await new Promise(resolve => setTimeout(resolve, 200))
+    await besideGood({ type: 'http', url: `http://127.0.0.1:${port}/mcp` }, async ({ gateway }) => {
+      await gateway.waitForState('bad', 'backoff')
+      expect((await gateway.upstream('bad')).reason).toBe(`no connection in time to 127.0.0.1:${port}`)
+    })
+  })
 })
 
 verifies(
@@ -117,7 +110,6 @@ verifies(
       })
     })
   },
-  60_000,
 )
 
 describe('a stream that breaks before the answer', () => {
@@ -144,19 +136,8 @@ describe('a stream that breaks before the answer', () => {
       })
     }
     if (id === 'F32')
-      verifies(
-        ['F32', 'J130'],
-        `${how} leaves the outcome of a call unknown: it is not sent again`,
-        body,
-        30_000,
-      )
-    else
-      verifies(
-        ['F33', 'J130'],
-        `${how} leaves the outcome of a call unknown: it is not sent again`,
-        body,
-        30_000,
-      )
+      verifies(['F32', 'J130'], `${how} leaves the outcome of a call unknown: it is not sent again`, body)
+    else verifies(['F33', 'J130'], `${how} leaves the outcome of a call unknown: it is not sent again`, body)
   }
 
   verifies(
@@ -186,7 +167,6 @@ describe('a stream that breaks before the answer', () => {
         expect([server.runs(), taken]).toEqual([1, 1])
       })
     },
-    30_000,
   )
 })
 
@@ -228,7 +208,6 @@ verifies(
       await expect.poll(inFlight, { timeout: LIMITS.cancelGraceMs + 2_000 }).toBe(0)
     })
   },
-  30_000,
 )
 
 describe('a server over TLS', () => {
@@ -261,30 +240,24 @@ describe('a server over TLS', () => {
           options,
         )
       },
-      30_000,
     )
   }
 
-  verifies(
-    ['F35'],
-    'that does not speak it is misconfigured, and one that does works',
-    async () => {
-      const plain = track(await scripted(() => false))
-      await besideGood({ type: 'http', url: plain.url.replace('http:', 'https:') }, async ({ gateway }) => {
-        const { reason } = await gateway.waitForState('bad', 'misconfigured')
-        expect(reason).toMatch(/^TLS with 127\.0\.0\.1:\d+ failed: /)
-      })
-      const good = track(await scripted(() => false, authority.issue({ names: ['127.0.0.1'] })))
-      await besideGood(
-        { type: 'http', url: good.url },
-        async ({ call }) => {
-          expect((await call('do')).failure).toEqual({})
-        },
-        trusting,
-      )
-    },
-    40_000,
-  )
+  verifies(['F35'], 'that does not speak it is misconfigured, and one that does works', async () => {
+    const plain = track(await scripted(() => false))
+    await besideGood({ type: 'http', url: plain.url.replace('http:', 'https:') }, async ({ gateway }) => {
+      const { reason } = await gateway.waitForState('bad', 'misconfigured')
+      expect(reason).toMatch(/^TLS with 127\.0\.0\.1:\d+ failed: /)
+    })
+    const good = track(await scripted(() => false, authority.issue({ names: ['127.0.0.1'] })))
+    await besideGood(
+      { type: 'http', url: good.url },
+      async ({ call }) => {
+        expect((await call('do')).failure).toEqual({})
+      },
+      trusting,
+    )
+  })
 })
 
 verifies(
@@ -302,5 +275,4 @@ verifies(
       },
     )
   },
-  40_000,
 )

@@ -84,7 +84,7 @@ describe.each(['stdio', 'http', 'sse'] as const)(
               expect((await gateway.upstream(name)).state, name).not.toBe('quarantined')
               return failure === null
             }
-            await until(`${name} is served`, served, 15_000)
+            await until(`${name} is served`, served)
           }
           if (transport === 'stdio')
             expect(await restartsOf(row, all)).toEqual(restarts.map(times => times + 1))

@@ -111,7 +111,7 @@ describe.each(FACES)('%s, in front of real servers', (_name, connect) => {
     // Both clients have the same methods where it matters here.
     client = (await connect()) as ClientV1
     await allListed(client)
-  }, 40_000)
+  })
   afterAll(() => client?.close())
 
   test('sees every tool of every live server, as that server describes it', async () => {
@@ -123,7 +123,7 @@ describe.each(FACES)('%s, in front of real servers', (_name, connect) => {
     expect(missing.map(entry => entry.upstream)).toEqual(['closed', 'crashing'])
     expect(missing[0]?.reason).toContain('refused')
     expect(missing[1]?.reason).toContain('no database')
-  }, 30_000)
+  })
 
   test('calls a tool of each', async () => {
     const text = async (name: string, args: Record<string, unknown>) => {

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { PATIENCE_MS } from './until.js'
 
 /** One thing that a fake saw or did. Which members it has depends on `kind`. */
 export interface FakeRecord {
@@ -104,7 +105,7 @@ export class Records {
   }
 
   /** Resolves with the first truthy answer of `look`; rejects with what was recorded when there is none in time. */
-  async waitFor<T>(look: (records: Records) => T, timeoutMs = 5_000): Promise<T> {
+  async waitFor<T>(look: (records: Records) => T, timeoutMs = PATIENCE_MS): Promise<T> {
     const end = Date.now() + timeoutMs
     for (;;) {
       const found = look(this)

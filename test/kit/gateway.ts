@@ -9,6 +9,7 @@ import { CLI, ensureBuilt } from './build.js'
 import type { ServerEntry } from './fake-mcp.js'
 import { rawRequest } from './raw-http.js'
 import { freshFolder, runFolder } from './run-folder.js'
+import { PATIENCE_MS } from './until.js'
 
 /** A config file as data; servers are fakes' entries or anything that `mcpServers` takes. */
 export interface TestConfig {
@@ -119,7 +120,7 @@ export class TestGateway {
   }
 
   /** Polls status until the predicate holds; rejects with the last status otherwise. */
-  async waitFor(holds: (status: GatewayStatus) => boolean, timeoutMs = 10_000): Promise<GatewayStatus> {
+  async waitFor(holds: (status: GatewayStatus) => boolean, timeoutMs = PATIENCE_MS): Promise<GatewayStatus> {
     const end = Date.now() + timeoutMs
     for (;;) {
       const status = await this.status()
@@ -197,7 +198,7 @@ export async function startGateway(
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const gateway = new TestGateway(child, file)
-  const ready = await firstLine(child, gateway, options.timeoutMs ?? 10_000)
+  const ready = await firstLine(child, gateway, options.timeoutMs ?? PATIENCE_MS)
   gateway.readyMs = performance.now() - started
   gateway.url = ready.url
   return gateway

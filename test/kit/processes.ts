@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { runFolder } from './run-folder.js'
+import { PATIENCE_MS } from './until.js'
 
 export interface FoundProcess {
   readonly pid: number
@@ -33,7 +34,7 @@ function readProc(pid: number, file: string): string {
 }
 
 /** Rejects when marked processes are still there after `timeoutMs`. */
-export async function assertNoneLeft(mark: string, timeoutMs = 2_000): Promise<void> {
+export async function assertNoneLeft(mark: string, timeoutMs = PATIENCE_MS): Promise<void> {
   const end = Date.now() + timeoutMs
   for (;;) {
     const left = findProcesses(mark)
@@ -48,7 +49,7 @@ export async function assertNoneLeft(mark: string, timeoutMs = 2_000): Promise<v
 }
 
 /** Resolves when the process is gone. */
-export async function waitForExit(pid: number, timeoutMs = 5_000): Promise<void> {
+export async function waitForExit(pid: number, timeoutMs = PATIENCE_MS): Promise<void> {
   const end = Date.now() + timeoutMs
   while (isAlive(pid)) {
     if (Date.now() > end) throw new Error(`Process ${pid} still runs after ${timeoutMs} ms.`)

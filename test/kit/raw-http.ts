@@ -1,4 +1,5 @@
 import { Agent, type IncomingMessage, request } from 'node:http'
+import { PATIENCE_MS } from './until.js'
 
 export interface RawOptions {
   readonly method: string
@@ -89,7 +90,7 @@ export async function rawStream(url: string, options: RawOptions): Promise<RawSt
     get text() {
       return text
     },
-    next: (timeoutMs = 5_000) => {
+    next: (timeoutMs = PATIENCE_MS) => {
       const ready = queue.shift()
       if (ready !== undefined) return Promise.resolve(ready)
       if (over) return Promise.resolve(null)
@@ -125,13 +126,13 @@ function open(url: string, options: RawOptions): Promise<IncomingMessage> {
       {
         method: options.method,
         agent: new Agent({ keepAlive: false }),
-        timeout: options.timeoutMs ?? 15_000,
+        timeout: options.timeoutMs ?? PATIENCE_MS,
         headers: { ...(body ? { 'content-length': String(body.length) } : {}), ...options.headers },
       },
       resolve,
     )
     req.on('timeout', () =>
-      req.destroy(new Error(`No bytes from ${url} in ${options.timeoutMs ?? 15_000} ms.`)),
+      req.destroy(new Error(`No bytes from ${url} in ${options.timeoutMs ?? PATIENCE_MS} ms.`)),
     )
     req.on('error', reject)
     req.end(body)

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import type { CommandLine } from './clients.js'
 import { gatewayEnvironment } from './gateway.js'
+import { PATIENCE_MS } from './until.js'
 
 /** A stdio server that is written to and read from line by line, byte for byte. */
 export interface RawPipe {
@@ -52,7 +53,7 @@ export function openPipe(line: CommandLine): RawPipe {
     get stderr() {
       return stderr
     },
-    next: (timeoutMs = 5_000) => takeNext(queue, waiting, timeoutMs, () => stderr),
+    next: (timeoutMs = PATIENCE_MS) => takeNext(queue, waiting, timeoutMs, () => stderr),
     signal: signal => void child.kill(signal),
     endInput: () => void child.stdin.end(),
     closeOutput: () => void child.stdout.destroy(),

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { withFakes } from './fake-mcp.js'
 import { rawPost } from './raw-http.js'
 import { openToxic, type Toxic } from './toxic.js'
+import { PATIENCE_MS } from './until.js'
 
 /** A server that says back what it hears, with what it saw of each connection. */
 interface Echo {
@@ -85,7 +86,7 @@ async function dial(): Promise<Client> {
   return client
 }
 
-async function until(holds: () => unknown, withinMs = 4_000): Promise<void> {
+async function until(holds: () => unknown, withinMs = PATIENCE_MS): Promise<void> {
   const end = performance.now() + withinMs
   while (!holds()) {
     if (performance.now() > end) throw new Error(`It did not happen in ${withinMs} ms: ${holds}`)
@@ -116,7 +117,7 @@ describe('a toxic proxy', () => {
     const client = await dial()
     const text = Array.from({ length: 400_000 }, (_, index) => `${index},`).join('')
     client.socket.write(text)
-    await until(() => client.text.length === text.length, 10_000)
+    await until(() => client.text.length === text.length)
     expect(client.text).toBe(text)
   })
 

@@ -1,5 +1,6 @@
 import type { Timeouts } from '../../src/model/index.js'
 import type { TransportEvents, TransportFault } from '../../src/upstream/transport.js'
+import { PATIENCE_MS } from './until.js'
 
 export const TIMEOUTS: Timeouts = {
   connect: 2_000,
@@ -50,7 +51,7 @@ export class TransportRecorder implements TransportEvents {
   }
 
   /** The n-th event of a kind. */
-  async next<K extends TransportEvent['kind']>(kind: K, nth = 1, withinMs = 8_000): Promise<Of<K>> {
+  async next<K extends TransportEvent['kind']>(kind: K, nth = 1, withinMs = PATIENCE_MS): Promise<Of<K>> {
     await this.until(() => this.all(kind).length >= nth, withinMs)
     return this.all(kind)[nth - 1] as Of<K>
   }
@@ -61,7 +62,7 @@ export class TransportRecorder implements TransportEvents {
     return find() as Of<'ended'>
   }
 
-  until(holds: () => boolean, withinMs = 8_000): Promise<void> {
+  until(holds: () => boolean, withinMs = PATIENCE_MS): Promise<void> {
     if (holds()) return Promise.resolve()
     return new Promise((resolve, reject) => {
       const look = () => {

@@ -57,7 +57,7 @@ async function checksUntilUnhealthy({ serve }: Bench, failures: number): Promise
         seen = fake.records.count('ping')
     })
     await gateway.settled()
-    await until('it is unhealthy', () => seen > 0, 15_000)
+    await until('it is unhealthy', () => seen > 0)
     return seen
   })
 }
@@ -109,7 +109,7 @@ export const SUPERVISION_PROOFS: readonly Proof[] = [
         })
         const unhealthy = () => gateway.upstream('a').status().health === 'unhealthy'
         await gateway.settled()
-        await until('it is unhealthy', unhealthy, 12_000)
+        await until('it is unhealthy', unhealthy)
         expect(gateway.upstream('a').status().reason).toMatch(/0\.3 s|300 ms/)
       },
     ),
@@ -121,7 +121,7 @@ export const SUPERVISION_PROOFS: readonly Proof[] = [
     withFakes([CRASHING], async fake => {
       const gateway = await serve(fake.entry, { restart: { max: 2 } })
       await gateway.settled()
-      await until('it is in quarantine', () => stateOf(gateway) === 'quarantined', 15_000)
+      await until('it is in quarantine', () => stateOf(gateway) === 'quarantined')
       expect(fake.records.spawns).toBeLessThan(5)
     }),
   ),

@@ -32,7 +32,7 @@ beforeAll(async () => {
   })
   gateway = await startGateway({ mcpServers: { legacy: legacy.entry, modern: modern.entry, down: CRASHING } })
   await gateway.settled()
-}, 30_000)
+})
 afterAll(async () => {
   await gateway?.stop()
   await Promise.all([legacy?.stop(), modern?.stop()])
@@ -194,38 +194,33 @@ describe('both eras', () => {
     await Promise.all(clients.map(client => client.close()))
   })
 
-  verifies(
-    ['P30', 'P31'],
-    'are served on one stdio stream, and garbage does not end it',
-    async () => {
-      const pipe = openPipe(await gatewayOnStdio({ config: gateway.configFile }))
-      try {
-        const ask = async (text: string) => {
-          pipe.write(`${text}\n`)
-          return JSON.parse((await pipe.next(10_000)) ?? 'null')
-        }
-        expect((await ask('garbage')).error.code).toBe(-32700)
-        expect((await ask('{"jsonrpc":"2.0","id":1}')).error.code).toBe(-32600)
-        expect(await ask(rpc('tools/list', {}, 2))).toMatchObject({
-          id: 2,
-          error: { code: -32600, message: expect.stringContaining('initialize') },
-        })
-        expect(await ask(rpc('server/discover', { _meta: MODERN_META }, 3))).toMatchObject({
-          id: 3,
-          result: { resultType: 'complete' },
-        })
-        expect((await ask(hello('2025-06-18'))).result.protocolVersion).toBe('2025-06-18')
-        expect(await ask(rpc('ping', {}, 4))).toEqual({ jsonrpc: '2.0', id: 4, result: {} })
-        expect(await ask(rpc('initialize', { _meta: MODERN_META }, 5))).toMatchObject({
-          id: 5,
-          error: { code: -32601 },
-        })
-        expect(await ask(rpc('nope/nope', {}, 6))).toMatchObject({ id: 6, error: { code: -32601 } })
-        expect((await ask(rpc('tools/list', { _meta: MODERN_META }, 'm'))).result.resultType).toBe('complete')
-      } finally {
-        expect(await pipe.close()).toBe(0)
+  verifies(['P30', 'P31'], 'are served on one stdio stream, and garbage does not end it', async () => {
+    const pipe = openPipe(await gatewayOnStdio({ config: gateway.configFile }))
+    try {
+      const ask = async (text: string) => {
+        pipe.write(`${text}\n`)
+        return JSON.parse((await pipe.next(10_000)) ?? 'null')
       }
-    },
-    30_000,
-  )
+      expect((await ask('garbage')).error.code).toBe(-32700)
+      expect((await ask('{"jsonrpc":"2.0","id":1}')).error.code).toBe(-32600)
+      expect(await ask(rpc('tools/list', {}, 2))).toMatchObject({
+        id: 2,
+        error: { code: -32600, message: expect.stringContaining('initialize') },
+      })
+      expect(await ask(rpc('server/discover', { _meta: MODERN_META }, 3))).toMatchObject({
+        id: 3,
+        result: { resultType: 'complete' },
+      })
+      expect((await ask(hello('2025-06-18'))).result.protocolVersion).toBe('2025-06-18')
+      expect(await ask(rpc('ping', {}, 4))).toEqual({ jsonrpc: '2.0', id: 4, result: {} })
+      expect(await ask(rpc('initialize', { _meta: MODERN_META }, 5))).toMatchObject({
+        id: 5,
+        error: { code: -32601 },
+      })
+      expect(await ask(rpc('nope/nope', {}, 6))).toMatchObject({ id: 6, error: { code: -32601 } })
+      expect((await ask(rpc('tools/list', { _meta: MODERN_META }, 'm'))).result.resultType).toBe('complete')
+    } finally {
+      expect(await pipe.close()).toBe(0)
+    }
+  })
 })

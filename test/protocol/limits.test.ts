@@ -64,7 +64,7 @@ describe('the bound on', () => {
       const fits = Buffer.concat([Buffer.from(HELLO), Buffer.alloc(LIMITS.bodyBytes - HELLO.length, 0x20)])
       expect((await rawPost(gateway.url, fits)).status).toBe(200)
     })
-  }, 30_000)
+  })
 
   test('a server message (LIMITS.upstreamMessageBytes) fails that call and no other', async () => {
     const bytes = LIMITS.upstreamMessageBytes + 1_000
@@ -79,7 +79,7 @@ describe('the bound on', () => {
         })
       })
     }
-  }, 60_000)
+  })
 
   test('the entries of one list (LIMITS.componentsPerKind) keeps the list out and says why', async () => {
     const tools = Array.from({ length: LIMITS.componentsPerKind + 1 }, (_, i) => ({
@@ -96,7 +96,7 @@ describe('the bound on', () => {
         })
       },
     )
-  }, 30_000)
+  })
 
   test('the pages of one list (LIMITS.listPages) ends an endless one', async () => {
     const tools = Array.from({ length: LIMITS.listPages + 5 }, (_, i) => ({ name: `t${i}`, result: '{}' }))
@@ -108,7 +108,7 @@ describe('the bound on', () => {
         expect(fake.records.count('tools/list')).toBeLessThanOrEqual(LIMITS.listPages)
       })
     })
-  }, 30_000)
+  })
 
   test('the bytes of one list (LIMITS.listBytes) keeps it out', async () => {
     const description = 'x'.repeat(LIMITS.listBytes / 4)
@@ -124,7 +124,7 @@ describe('the bound on', () => {
         )
       })
     })
-  }, 30_000)
+  })
 
   test('one page of our lists (LIMITS.pageSize) makes pages that add up, and refuses foreign cursors', async () => {
     const count = LIMITS.pageSize + 7
@@ -140,7 +140,7 @@ describe('the bound on', () => {
         await expect(client.listPrompts({ cursor: first.nextCursor })).rejects.toMatchObject({ code: -32602 })
       })
     })
-  }, 30_000)
+  })
 
   test('a first list (LIMITS.firstListMs) is waited for once, and then no more', async () => {
     const { clock, advance } = manualClock()
@@ -182,7 +182,7 @@ describe('the bound on', () => {
         await client.close()
       })
     })
-  }, 30_000)
+  })
 
   test('requests in flight of one client (LIMITS.inFlightPerClient) refuses one more', async () => {
     await withFakes([{ script: { builtins: ['sleep'] } }], async fake => {
@@ -208,7 +208,7 @@ describe('the bound on', () => {
         },
       )
     })
-  }, 60_000)
+  })
 
   test('sessions (LIMITS.sessions) and their idle time (LIMITS.sessionIdleMs) hold', async () => {
     const { clock, advance } = manualClock()
@@ -253,7 +253,7 @@ describe('the bound on', () => {
     advance(LIMITS.sessionIdleMs)
     expect((await post(ping, last)).status).toBe(404)
     face.close()
-  }, 30_000)
+  })
 
   test("a child's stderr (LIMITS.stderrRingBytes) keeps the last lines", () => {
     const tails = new StderrTails()
@@ -310,7 +310,7 @@ describe('the bound on', () => {
         expect(LIMITS.clientBufferBytes).toBe(1024 * 1024)
       })
     })
-  }, 60_000)
+  })
 
   test('a timer (LIMITS.timerMs) is clamped, where Node would fire at once', async () => {
     let fired = false

@@ -35,7 +35,7 @@ beforeAll(async () => {
   modern = await startFake({ script: { eras: 'modern' } })
   gateway = await startGateway({ mcpServers: { legacy: legacy.entry, modern: modern.entry, down: CRASHING } })
   await gateway.settled()
-}, 30_000)
+})
 afterAll(async () => {
   await gateway?.stop()
   await Promise.all([legacy?.stop(), modern?.stop()])
@@ -245,7 +245,7 @@ describe('a modern request over HTTP', () => {
       await legacy.restart()
       await legacy.patch({ tools: [headerTool] })
       await send(call('legacy__echo'))
-      await gateway.waitForState('legacy', 'ready', 15_000)
+      await gateway.waitForState('legacy', 'ready')
       expect(await next()).toMatchObject({ method: 'notifications/tools/list_changed' })
       stream.drop()
     },
@@ -346,7 +346,7 @@ describe('a modern request over HTTP', () => {
     await legacy.crash()
     await legacy.restart()
     await send(call('legacy__echo'))
-    await gateway.waitForState('legacy', 'ready', 15_000)
+    await gateway.waitForState('legacy', 'ready')
     expect([...new Set(await names())]).toEqual(order)
   })
 })

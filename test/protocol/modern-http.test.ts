@@ -70,7 +70,7 @@ beforeAll(async () => {
     },
   })
   await gateway.settled()
-}, 30_000)
+})
 afterAll(async () => {
   await gateway?.stop()
   await Promise.all([legacy?.stop(), modern?.stop()])
@@ -387,7 +387,6 @@ describe('a listen stream', () => {
         }
       })
     },
-    30_000,
   )
 })
 
