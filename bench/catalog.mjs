@@ -42,7 +42,7 @@ async function startGateway(count, port) {
     }
   }
   writeFileSync(file, JSON.stringify({ mcpServers }))
-  const args = [here('../dist/cli/main.js'), 'serve', '--json', '--quiet', '--port', '0', '--config', file]
+  const args = [here('../dist/holdfast.js'), 'serve', '--json', '--quiet', '--port', '0', '--config', file]
   const startedAt = performance.now()
   const { line, child } = await start(args, { HOLDFAST_STATE_DIR: state })
   const { origin, port: own } = new URL(JSON.parse(line).url)

@@ -28,7 +28,7 @@ async function startGateway(name, entry) {
   const file = join(folder, `${name}.json`)
   writeFileSync(file, JSON.stringify({ mcpServers: { bench: entry } }))
   const line = await start([
-    here('../dist/cli/main.js'),
+    here('../dist/holdfast.js'),
     'serve',
     '--json',
     '--quiet',

@@ -13,7 +13,7 @@ const remote = spawn(
 await answers(port)
 const gateway = spawn(
   process.execPath,
-  [here('../dist/cli/main.js'), 'serve', '--config', here('demo.jsonc'), ...process.argv.slice(2)],
+  [here('../dist/holdfast.js'), 'serve', '--config', here('demo.jsonc'), ...process.argv.slice(2)],
   { env: { ...process.env, DEMO_HTTP_PORT: String(port) }, stdio: 'inherit' },
 )
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => gateway.kill(signal))

@@ -14,7 +14,7 @@ import { fileURLToPath } from 'node:url'
 import { runFolder } from './run-folder.js'
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-export const CLI = join(ROOT, 'dist/cli/main.js')
+export const CLI = join(ROOT, 'dist/holdfast.js')
 /** What the build makes last. */
 export const CONFIG_SCHEMA = join(ROOT, 'dist/config.schema.json')
 
@@ -56,7 +56,8 @@ function buildIfStale(): string {
   const built = existsSync(CONFIG_SCHEMA) ? statSync(CONFIG_SCHEMA).mtimeMs : 0
   if (built > newest(join(ROOT, 'src')) && built > statSync(join(ROOT, 'tsconfig.json')).mtimeMs) return ''
   const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
-  return run([tsc, '-p', 'tsconfig.build.json']) || run([join(ROOT, 'scripts/write-schema.mjs')])
+  const script = (name: string) => run([join(ROOT, 'scripts', name)])
+  return run([tsc, '-p', 'tsconfig.build.json']) || script('bundle-cli.mjs') || script('write-schema.mjs')
 }
 
 /** An empty text, or what went wrong. */
