@@ -38,6 +38,7 @@ import { VERSION } from './version.js'
 import {
   type Address,
   ConfigFeed,
+  ConfigViewer,
   describe,
   describeAll,
   emptied,
@@ -154,6 +155,7 @@ export function createApp(options: AppOptions): App {
   let { settings } = reading
   let guard = createGuard(settings)
   const configs = new ConfigFeed()
+  const viewer = new ConfigViewer()
   const reloader: Reloader = new Reloader({
     runtime,
     clock: host.clock,
@@ -182,6 +184,11 @@ export function createApp(options: AppOptions): App {
     door.listener?.shortenIdle(level > 0)
   })
 
+  const configStatus = () => ({
+    path: options.configPath,
+    hash: viewer.hash(runtime.entries, settings),
+    ...reloader.status,
+  })
   const status = (): GatewayStatus => ({
     gateway: {
       version: VERSION,
@@ -190,10 +197,7 @@ export function createApp(options: AppOptions): App {
       url: door.listener && `${door.listener.url}/mcp`,
       draining: runtime.draining,
       ...load.status,
-      config: {
-        path: options.configPath,
-        ...reloader.status,
-      },
+      config: configStatus(),
     },
     upstreams: describeAll(runtime, host),
   })
@@ -208,6 +212,7 @@ export function createApp(options: AppOptions): App {
     readers: face.readers,
     transitions,
     status,
+    config: () => ({ ...configStatus(), ...viewer.view(runtime.entries, settings) }),
     upstream,
     actions,
     test: (name, wishes) => tester.test(name, wishes),

@@ -62,6 +62,7 @@ async function withControl(body: (served: Served) => Promise<void>): Promise<voi
     transitions,
     draining: false,
     status: () => ({ gateway: {}, padding: served.padding, upstreams: all }) as unknown as GatewayStatus,
+    config: () => ({ hash: 'x', servers: [] }),
     upstream: name => all.find(one => one.name === name) ?? null,
     actions: name =>
       name === 'files'

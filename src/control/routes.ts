@@ -26,6 +26,8 @@ export interface ControlSource extends ActionSource {
   onConfig?(listener: (result: unknown) => void): () => void
   readonly draining: boolean
   status(): GatewayStatus
+  /** What is configured, with every default and without secrets. */
+  config(): object
   /** Last lines of a server's stderr, oldest first; null for an unknown name. */
   logs(name: string): readonly string[] | null
   /** Told of each later line. Returns the way to stop it. */
@@ -104,6 +106,8 @@ function answerFor(source: ControlSource, path: string): (() => Answer | Promise
       return () => ({ status: 200, body: healthOf(source.status()) })
     case '/api/v1/status':
       return () => ({ status: 200, body: source.status() })
+    case '/api/v1/config':
+      return () => ({ status: 200, body: source.config() })
     case '/api/v1/upstreams':
       return () => ({ status: 200, body: { upstreams: source.status().upstreams } })
     case EVENTS:

@@ -97,6 +97,8 @@ export interface GatewayStatus {
     }
     readonly config: {
       readonly path: string | null
+      /** Of what runs, secrets left out: the same wherever the same is configured, however it is written. */
+      readonly hash: string
       /** ISO time of the one that runs. */
       readonly loadedAt: string
       readonly warnings: readonly string[]

@@ -2,6 +2,7 @@
  * wiring: the parts of the composition root that are more than a line. They join rooms and decide nothing.
  */
 export * from './config-feed.js'
+export { ConfigViewer } from './config-view.js'
 export * from './control-token.js'
 export * from './front-door.js'
 export * from './identity.js'

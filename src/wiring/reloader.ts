@@ -8,7 +8,7 @@ import type { Clock } from '../runtime/ports.js'
 import type { Applied, FailedVersion, LateNews } from '../runtime/reload.js'
 import { newErrors, type ReloadResult, servers, unchanged, warningsIn } from './reload-result.js'
 
-export type ConfigStatus = Omit<GatewayStatus['gateway']['config'], 'path'>
+export type ConfigStatus = Omit<GatewayStatus['gateway']['config'], 'path' | 'hash'>
 
 export interface ReloadWishes {
   /** Says what would change, and changes nothing. */

@@ -344,6 +344,7 @@ describe('the status of servers', () => {
             (await client.listTools())._meta,
             await gateway.status(),
             await gateway.get('/api/v1/tools'),
+            await gateway.get('/api/v1/config'),
           )
           for (const name of Object.keys(mcpServers)) {
             told.push(await callTool(client, `${name}__x`).catch(String))

@@ -14,7 +14,7 @@ import { withFakes } from '../kit/fake-mcp.js'
 import { runCommand, withGateway, writeConfig } from '../kit/gateway.js'
 import { until } from '../kit/until.js'
 import { verifies } from '../kit/verifies.js'
-import { configOf, ECHO, generationOf } from './reload-shared.js'
+import { configOf, ECHO, generationOf, takeNow } from './reload-shared.js'
 import { options } from './shared.js'
 
 const STDIO = { transport: 'stdio', script: ECHO } as const
@@ -139,3 +139,42 @@ describe('reloads that are asked for while the file changes', () => {
     })
   })
 })
+
+verifies(
+  ['CFG-VIEW'],
+  'what is configured can be read from the gateway, before and after a reload',
+  async () => {
+    await withFakes([STDIO], async a => {
+      const broken = { command: '${HOLDFAST_NOT_SET}' }
+      const secret = { env: { TOKEN: 'canary-77' } }
+      await withGateway({ mcpServers: { a: { ...a.entry, ...secret }, broken } }, async gateway => {
+        const read = async () => (await gateway.get('/api/v1/config')) as ConfigAnswer
+        const before = await read()
+        const { config } = (await gateway.status()).gateway
+        expect(before).toMatchObject({ path: gateway.configFile, generation: 1, hash: config.hash })
+        expect(before.servers).toMatchObject([
+          { name: 'a', entry: { env: { TOKEN: '***' }, holdfast: { prefix: 'a', requestTimeout: 60_000 } } },
+          { name: 'broken', entry: null, problem: expect.stringContaining('HOLDFAST_NOT_SET') },
+        ])
+        expect(JSON.stringify(before)).not.toContain('canary')
+        const slower = { ...a.entry, ...secret, holdfast: { requestTimeout: '90s' } }
+        await takeNow(gateway, { a: slower })
+        const after = await read()
+        expect(after.generation).toBe(2)
+        expect(after.hash).not.toBe(before.hash)
+        expect(after.servers).toMatchObject([{ name: 'a', entry: { holdfast: { requestTimeout: 90_000 } } }])
+      })
+    })
+  },
+)
+
+interface ConfigAnswer {
+  readonly path: string
+  readonly hash: string
+  readonly generation: number
+  readonly servers: readonly {
+    readonly name: string
+    readonly entry: Readonly<Record<string, unknown>> | null
+    readonly problem: string | null
+  }[]
+}

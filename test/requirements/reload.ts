@@ -89,6 +89,12 @@ export const RELOAD_ROWS: readonly Requirement[] = [
     behaviour: 'Nothing that tells of a change shows a secret.',
   },
   {
+    id: 'CFG-VIEW',
+    source: RELOAD,
+    behaviour:
+      'What is configured can be read from the gateway that runs, every default written out and no secret shown, with a hash.',
+  },
+  {
     id: 'RLD-HUP',
     source: RELOAD,
     behaviour: 'SIGHUP reads the config again; that of a closed terminal stops the gateway.',
