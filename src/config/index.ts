@@ -7,6 +7,7 @@
 export {
   type ConfigText,
   checkChanges,
+  MASK,
   NotSaved,
   openText,
   type Revision,

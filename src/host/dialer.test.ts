@@ -1,14 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process'
 import { createServer, type Server } from 'node:http'
 import { createServer as createSecure } from 'node:https'
-import {
-  type AddressInfo,
-  connect,
-  createServer as createTcp,
-  type LookupFunction,
-  type Socket,
-} from 'node:net'
+import { type AddressInfo, createServer as createTcp, type LookupFunction, type Socket } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
+import { fullPort } from '../../test/kit/ports.js'
 import { TestAuthority } from '../../test/kit/test-ca.js'
 import { verifies } from '../../test/kit/verifies.js'
 import { LIMITS } from '../model/index.js'
@@ -146,27 +140,9 @@ describe('a name', () => {
   })
 })
 
-/** A port whose queue of connections is full: its owner is stopped, so that further SYNs get no answer. */
-async function blackHole(): Promise<number> {
-  const program = `const s = require('node:net').createServer(); s.listen({ port: 0, host: '127.0.0.1', backlog: 1 },
-    () => console.log(s.address().port)); setTimeout(() => process.exit(), 60000)`
-  const child: ChildProcess = spawn(process.execPath, ['-e', program], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  closing.push(() => child.kill('SIGKILL'))
-  const port = await new Promise<number>(resolve => child.stdout?.once('data', text => resolve(Number(text))))
-  child.kill('SIGSTOP')
-  for (let i = 0; i < 6; i += 1) {
-    const socket = connect(port, '127.0.0.1')
-    socket.on('error', () => undefined)
-    closing.push(() => socket.destroy())
-  }
-  await new Promise(resolve => setTimeout(resolve, 200))
-  return port
-}
-
 verifies(['F30', 'J132'], 'a SYN that nobody answers is given up in time, and was never sent', async () => {
-  const port = await blackHole()
+  const { port, close } = await fullPort()
+  closing.push(close)
   const before = performance.now()
   const fault = await faultOf(pool(`http://127.0.0.1:${port}`, {}, 1_000))
   expect(fault).toMatchObject({ phase: 'never-sent', reason: 'connect-timeout' })

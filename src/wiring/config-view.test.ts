@@ -35,7 +35,7 @@ const OPTIONS = {
   serial: fc.boolean(),
   trusted: fc.boolean(),
   idempotent: patterns,
-  cacheResults: fc.dictionary(fc.constantFrom('get_*', 'x'), ms),
+  cacheResults: fc.dictionary(fc.constantFrom('get_*', 'inMs'), ms),
   wake: fc.boolean(),
   cacheTtl: fc.integer({ min: 0, max: 600_000 }),
   unavailable: fc.constantFrom('keep', 'hide'),

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
-import type { GatewaySettings } from '../config/index.js'
-import type { Entry } from '../core/reload/index.js'
+import { type GatewaySettings, MASK } from '../config/index.js'
+import { canonicalJson } from '../core/catalog/index.js'
+import { type Entry, optionName } from '../core/reload/index.js'
 import type { HttpSpec, StdioSpec, UpstreamSpec } from '../model/index.js'
 
 /** The configuration that runs, with every default written out. Times are in ms. */
@@ -18,8 +19,6 @@ export interface ServerView {
   /** Why nothing can be made of it. */
   readonly problem: string | null
 }
-
-const MASK = '***'
 
 /** Keeps what it made: with thousands of servers, and a status every second, it is made once a configuration. */
 export class ConfigViewer {
@@ -39,7 +38,7 @@ export class ConfigViewer {
   hash(entries: readonly Entry[], settings: GatewaySettings): string {
     const view = this.view(entries, settings)
     this.#hash ??= createHash('sha256')
-      .update(JSON.stringify(sorted(view)))
+      .update(canonicalJson(JSON.stringify(view)))
       .digest('hex')
       .slice(0, 16)
     return this.#hash
@@ -83,14 +82,17 @@ function maskUrl(text: string): string {
 
 /** Under the names that they have in a config. */
 function optionsOf(spec: UpstreamSpec): Record<string, unknown> {
-  const { name: _name, transport: _transport, timeouts, supervision, cacheResults, ...options } = spec
-  const { listTotal: _follows, ...times } = timeouts
-  return {
-    ...named(options),
-    ...Object.fromEntries(Object.entries(times).map(([what, ms]) => [`${what}Timeout`, ms])),
-    ...named(supervision),
-    cacheResults: Object.fromEntries(cacheResults.map(({ pattern, ttlMs }) => [pattern, ttlMs])),
-  }
+  const { name: _name, transport: _transport, timeouts, supervision, cacheResults, ...others } = spec
+  const rules = Object.fromEntries(cacheResults.map(({ pattern, ttlMs }) => [pattern, ttlMs]))
+  const groups = { timeouts, supervision }
+  const grouped = Object.entries(groups).flatMap(([group, options]) =>
+    Object.entries(options).flatMap(([key, value]) => {
+      const name = optionName([group, key])
+      return name === null ? [] : [[name, value]]
+    }),
+  )
+  // The patterns are names of tools, not of options.
+  return { ...named({ ...others, ...Object.fromEntries(grouped) }), cacheResults: rules }
 }
 
 /** Without the unit in the names, and without what is not set. */
@@ -102,11 +104,4 @@ function named(value: object): Record<string, unknown> {
       typeof one === 'object' && !Array.isArray(one) ? named(one) : one,
     ]),
   )
-}
-
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted)
-  if (typeof value !== 'object' || value === null) return value
-  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
-  return Object.fromEntries(entries.map(([key, one]) => [key, sorted(one)]))
 }

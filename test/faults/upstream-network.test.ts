@@ -1,12 +1,10 @@
-import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
-import { connect } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, describe, expect } from 'vitest'
 import { LIMITS } from '../../src/model/index.js'
 import { startFake, withFakes } from '../kit/fake-mcp.js'
-import { closedPort } from '../kit/ports.js'
+import { closedPort, fullPort } from '../kit/ports.js'
 import { freshFolder } from '../kit/run-folder.js'
 import { expectWithin } from '../kit/slowness.js'
 import { TestAuthority } from '../kit/test-ca.js'
@@ -67,20 +65,7 @@ describe('a server that cannot be reached', () => {
   )
 
   verifies(['F30'], 'because nobody answers its SYN is given up after the connect timeout', async () => {
-    const program = `const s = require('node:net').createServer(); s.listen({ port: 0, host: '127.0.0.1', backlog: 1 },
-        () => console.log(s.address().port)); setTimeout(() => process.exit(), 60000)`
-    const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
-    closing.push(() => child.kill('SIGKILL'))
-    const port = await new Promise<number>(resolve =>
-      child.stdout.once('data', text => resolve(Number(text))),
-    )
-    child.kill('SIGSTOP')
-    for (let i = 0; i < 6; i += 1) {
-      const socket = connect(port, '127.0.0.1')
-      socket.on('error', () => undefined)
-      closing.push(() => socket.destroy())
-    }
-    await new Promise(resolve => setTimeout(resolve, 200))
+    const { port } = track(await fullPort())
     await besideGood({ type: 'http', url: `http://127.0.0.1:${port}/mcp` }, async ({ gateway }) => {
       await gateway.waitForState('bad', 'backoff')
       expect((await gateway.upstream('bad')).reason).toBe(`no connection in time to 127.0.0.1:${port}`)

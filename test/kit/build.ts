@@ -55,17 +55,12 @@ function claim(lock: string): boolean {
 function buildIfStale(): string {
   const built = existsSync(CONFIG_SCHEMA) ? statSync(CONFIG_SCHEMA).mtimeMs : 0
   if (built > newest(join(ROOT, 'src')) && built > statSync(join(ROOT, 'tsconfig.json')).mtimeMs) return ''
-  const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
-  const script = (name: string) => run([join(ROOT, 'scripts', name)])
-  return run([tsc, '-p', 'tsconfig.build.json']) || script('bundle-cli.mjs') || script('write-schema.mjs')
-}
-
-/** An empty text, or what went wrong. */
-function run(args: readonly string[]): string {
-  const { status, stdout, stderr, error } = spawnSync(process.execPath, args, { cwd: ROOT, encoding: 'utf8' })
-  return status === 0
-    ? ''
-    : `${stdout ?? ''}${stderr ?? ''}${error?.message ?? ''}` || `${args[0]} ended with ${status}`
+  const { status, stdout, stderr, error } = spawnSync('npm', ['run', '--silent', 'build'], {
+    cwd: ROOT,
+    encoding: 'utf8',
+  })
+  if (status === 0) return ''
+  return `${stdout ?? ''}${stderr ?? ''}${error?.message ?? ''}` || `npm run build ended with ${status}`
 }
 
 function newest(folder: string): number {

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 
 /** A loopback port on which nobody listens, and that the system gives to nobody who asks for any port. */
@@ -40,6 +41,24 @@ export async function blackHole(): Promise<BlackHole> {
       return connections
     },
     close: () => close(server, sockets),
+  }
+}
+
+/** A port whose queue of connections is full: its owner is stopped, so that further SYNs get no answer. */
+export async function fullPort(): Promise<{ readonly port: number; close(): void }> {
+  const program = `const s = require('node:net').createServer(); s.listen({ port: 0, host: '127.0.0.1', backlog: 1 },
+    () => console.log(s.address().port)); setTimeout(() => process.exit(), 60000)`
+  const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const port = await new Promise<number>(resolve => child.stdout.once('data', text => resolve(Number(text))))
+  child.kill('SIGSTOP')
+  const filling = Array.from({ length: 6 }, () => connect(port, '127.0.0.1').on('error', () => undefined))
+  await new Promise(resolve => setTimeout(resolve, 200))
+  return {
+    port,
+    close: () => {
+      for (const socket of filling) socket.destroy()
+      child.kill('SIGKILL')
+    },
   }
 }
 

@@ -1,11 +1,22 @@
 import { describe, expect } from 'vitest'
 import { callTool, failureOf, missingIn, options, withClient } from '../acceptance/shared.js'
 import { connectV1Http, connectV2Http } from '../kit/clients.js'
-import { withFakes } from '../kit/fake-mcp.js'
+import { type Fake, withFakes } from '../kit/fake-mcp.js'
 import { withGateway } from '../kit/gateway.js'
 import { verifies } from '../kit/verifies.js'
 
 const KEY = 'io.modelcontextprotocol/'
+
+/** Behind one gateway each of them answers, whatever it did before. */
+async function allEcho(fakes: readonly Fake[], before: readonly object[]): Promise<void> {
+  await withClient(Object.fromEntries(fakes.map((fake, i) => [`s${i}`, fake.entry])), async client => {
+    for (const [i] of fakes.entries())
+      expect(
+        (await callTool(client, `s${i}__echo`, { i })).structuredContent,
+        JSON.stringify(before[i]),
+      ).toEqual({ i })
+  })
+}
 
 describe('a modern server', () => {
   verifies(
@@ -184,27 +195,11 @@ describe('a legacy server', () => {
       { kind: 'http', status: 404, body: 'not found' },
       { kind: 'result', raw: '{"unrelated":true}' },
     ]
-    await withFakes(http.map(discover), async (...fakes) => {
-      await withClient(Object.fromEntries(fakes.map((fake, i) => [`s${i}`, fake.entry])), async client => {
-        for (const [i] of fakes.entries())
-          expect(
-            (await callTool(client, `s${i}__echo`, { i })).structuredContent,
-            JSON.stringify(http[i]),
-          ).toEqual({ i })
-      })
-    })
+    await withFakes(http.map(discover), (...fakes) => allEcho(fakes, http))
     const stdio = [{ kind: 'hang' }, { kind: 'crash', code: 1 }, { kind: 'error', code: -32603 }]
     await withFakes(
       stdio.map(action => ({ transport: 'stdio', ...(discover(action) as object) }) as never),
-      async (...fakes) => {
-        await withClient(Object.fromEntries(fakes.map((fake, i) => [`s${i}`, fake.entry])), async client => {
-          for (const [i] of fakes.entries())
-            expect(
-              (await callTool(client, `s${i}__echo`, { i })).structuredContent,
-              JSON.stringify(stdio[i]),
-            ).toEqual({ i })
-        })
-      },
+      (...fakes) => allEcho(fakes, stdio),
     )
   })
 

@@ -5,3 +5,4 @@
 export { type ConfigText, openText, serverChange, switchChanges } from './config-text.js'
 export { checkChanges, type Revision } from './revision.js'
 export { NotSaved, saveText } from './save.js'
+export { MASK } from './secrets.js'

@@ -49,7 +49,7 @@ function optionsOf(old: Entry, entry: Entry): OptionChange[] {
     option: path.join('.').replace(/^kind$/, 'type'),
   }))
   const others = leavesThatDiffer(before, after, []).flatMap(({ path, from, to }) => {
-    const option = nameOf(path)
+    const option = optionName(path)
     return option === null ? [] : [{ option, before: shown(from), after: shown(to) }]
   })
   return [...reached, ...others]
@@ -74,8 +74,8 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** By the name that the option has in a config; null for one that follows from another. */
-function nameOf([first = '', ...rest]: readonly string[]): string | null {
+/** The name that an option of a spec has in a config; null for one that follows from another. */
+export function optionName([first = '', ...rest]: readonly string[]): string | null {
   if (first === 'timeouts') return rest[0] === 'listTotal' ? null : `${rest[0]}Timeout`
   const path = first === 'supervision' ? rest : [first, ...rest]
   return path.join('.').replace(/Ms$/, '')
