@@ -1,7 +1,7 @@
 import { describe, expect } from 'vitest'
 import { type Fake, type Script, withFakes } from '../kit/fake-mcp.js'
 import type { TestGateway } from '../kit/gateway.js'
-import { expectWithin } from '../kit/slowness.js'
+import { expectWithin, within } from '../kit/slowness.js'
 import { verifies } from '../kit/verifies.js'
 import { callTool, failureOf, missingIn, options, withClient } from './shared.js'
 
@@ -94,7 +94,10 @@ describe('health checks', () => {
         while (Date.now() < end) await callTool(client, 'a__echo')
         expect(checks(fake)).toBe(before)
         await callTool(client, 'a__cut')
-        await fake.records.waitFor(() => checks(fake) > before)
+        await within(
+          2_500,
+          fake.records.waitFor(() => checks(fake) > before),
+        )
       },
       { health: { interval: '30s' } },
     )

@@ -13,7 +13,7 @@ import { blackHole, closedPort } from '../kit/ports.js'
 import { isAlive, markedEnvironment } from '../kit/processes.js'
 import { rawStream } from '../kit/raw-http.js'
 import { freshFolder } from '../kit/run-folder.js'
-import { expectWithin } from '../kit/slowness.js'
+import { expectWithin, within } from '../kit/slowness.js'
 import { verifies } from '../kit/verifies.js'
 import { CRASHING, callTool, missingIn, options, refusing } from './shared.js'
 
@@ -192,7 +192,7 @@ describe('a test of a server', () => {
           expect((await gateway.upstream('a')).state).toBe('misconfigured')
           mkdirSync(cwd)
           expect(await tested(gateway, 'a')).toMatchObject({ ok: true })
-          await gateway.waitForState('a', 'ready')
+          await within(3_000, gateway.waitForState('a', 'ready'))
         })
       })
     },

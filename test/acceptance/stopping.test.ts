@@ -11,7 +11,7 @@ import { blackHole } from '../kit/ports.js'
 import { assertNoneLeft, findProcesses } from '../kit/processes.js'
 import { openPipe } from '../kit/raw-stdio.js'
 import { hello, rpc } from '../kit/scripted-core.js'
-import { expectWithin } from '../kit/slowness.js'
+import { expectWithin, within } from '../kit/slowness.js'
 import { verifies } from '../kit/verifies.js'
 import {
   expectOutcomeUnknown,
@@ -192,7 +192,7 @@ describe('a stop', () => {
           try {
             await hung.records.waitFor(records => records.spawns >= 8)
             await gateway.waitForState('hung11', 'starting')
-            await expectWithin(await timed(gateway.stop()), 2_000)
+            await within(2_000, gateway.stop())
             await assertNoneLeft(mark)
             const spawned = () => [hung, crashing, lazy].map(fake => fake.records.spawns)
             const before = spawned()
@@ -218,11 +218,11 @@ describe('a stop', () => {
           stays: shell('sleep 60 & wait'),
         },
       })
-      const { lastError } = await gateway.waitForState('leaves', 'backoff')
+      const { lastError } = await within(2_000, gateway.waitForState('leaves', 'backoff'))
       expect(lastError?.message).toContain('exited with code 7')
       // What the launcher left is gone long before any stop.
       await expect.poll(() => findProcesses(mark).length).toBe(2)
-      await expectWithin(await timed(gateway.stop()), 2_000)
+      await within(2_000, gateway.stop())
       await assertNoneLeft(mark)
     },
   )
@@ -261,7 +261,7 @@ describe('a stop', () => {
       await gateway.settled()
       gateway.signal('SIGTERM')
       await stubborn.records.waitFor(records => records.ofKind('sigterm').length === 1)
-      await expectWithin(await timed(gateway.stop('SIGINT')), 1_000)
+      await within(1_000, gateway.stop('SIGINT'))
       await assertNoneLeft(mark)
     }),
   )

@@ -3,7 +3,7 @@ import { connectV1Http } from '../kit/clients.js'
 import { type Fake, type Script, withFakes } from '../kit/fake-mcp.js'
 import { runCommand, type TestGateway } from '../kit/gateway.js'
 import { assertNoneLeft, isAlive, waitForExit } from '../kit/processes.js'
-import { expectWithin } from '../kit/slowness.js'
+import { expectWithin, within } from '../kit/slowness.js'
 import { verifies } from '../kit/verifies.js'
 import { callTool, failureOf, missingIn, options, withClient } from './shared.js'
 import { freshMark, marked, OBEDIENT, STUBBORN, startGateway } from './stopping-shared.js'
@@ -45,9 +45,8 @@ describe('the status of a server', () => {
       expect(down.reason).toBe('HTTP 500 from POST /mcp')
       expect(down.summary).toContain('HTTP 500 from POST /mcp')
       await fake.patch({ faults: [] })
-      await expect
-        .poll(async () => failureOf(await callTool(client, 'a__echo')), { interval: 100 })
-        .toEqual({})
+      const isBack = expect.poll(async () => failureOf(await callTool(client, 'a__echo')), { interval: 100 })
+      await within(8_000, isBack.toEqual({}))
       const after = await gateway.upstream('a')
       expect(after).toMatchObject({ state: 'ready', health: 'healthy', breaker: 'closed', reason: null })
       expect(after.summary).toBe('a is up with 1 tool.')

@@ -17,7 +17,7 @@ import { withFakes } from '../kit/fake-mcp.js'
 import { withGateway } from '../kit/gateway.js'
 import { withHung } from '../kit/ports.js'
 import { rawPost } from '../kit/raw-http.js'
-import { expectWithin } from '../kit/slowness.js'
+import { expectWithin, within } from '../kit/slowness.js'
 import { verifies } from '../kit/verifies.js'
 import { modern, offering, timed } from './shared.js'
 
@@ -186,16 +186,17 @@ describe('a list with a part missing', () => {
         const first = await client.listTools()
         expect(first.tools).toEqual([])
         expect(missingIn(first)).toMatchObject([{ upstream: 'slow', stale: false }])
-        await expect.poll(() => told.filter(kind => kind === 'tools')).toHaveLength(1)
+        const heard = (kind: string) => told.filter(one => one === kind).length
+        await within(6_000, expect.poll(() => heard('tools')).toBe(1))
         const second = await client.listTools()
         expect(second.tools.map(tool => tool.name)).toEqual(['slow__my_tool'])
         expect(missingIn(second)).toEqual([])
         // A later change comes behind all that was still to be told.
-        const before = told.filter(kind => kind === 'prompts').length
+        const before = heard('prompts')
         await fake.patch({ prompts: [{ name: 'other_prompt' }] })
         await fake.announce('prompts')
-        await expect.poll(() => told.filter(kind => kind === 'prompts').length).toBeGreaterThan(before)
-        expect(told.filter(kind => kind === 'tools')).toHaveLength(1)
+        await within(6_000, expect.poll(() => heard('prompts')).toBeGreaterThan(before))
+        expect(heard('tools')).toBe(1)
         await client.close()
       })
     })

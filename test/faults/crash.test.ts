@@ -14,7 +14,7 @@ import { withFakes } from '../kit/fake-mcp.js'
 import type { TestGateway } from '../kit/gateway.js'
 import { assertNoneLeft, findProcesses, isAlive, markedEnvironment, waitForExit } from '../kit/processes.js'
 import { freshFolder } from '../kit/run-folder.js'
-import { slowness } from '../kit/slowness.js'
+import { slowness, within } from '../kit/slowness.js'
 import { verifies } from '../kit/verifies.js'
 
 const stateDir = () => freshFolder('state')
@@ -137,7 +137,7 @@ describe('after kill -9 of the gateway', () => {
         expect((await program.exit).signal).toBe('SIGTERM')
         expect(findProcesses(mark)).toHaveLength(2)
         const next = await startGateway({ mcpServers: {} }, inState(state))
-        await assertNoneLeft(mark)
+        await within(5_000, assertNoneLeft(mark))
         await next.stop()
       }),
   )

@@ -1,6 +1,7 @@
 import { describe, expect } from 'vitest'
 import { startGateway } from '../kit/gateway.js'
 import { isAlive, killHard } from '../kit/processes.js'
+import { within } from '../kit/slowness.js'
 import { expectGone, faultRow } from './harness.js'
 
 describe('a server process that outlives a killed gateway', () => {
@@ -21,7 +22,7 @@ describe('a server process that outlives a killed gateway', () => {
         expect(isAlive(pid)).toBe(true)
         const next = await startGateway(row.gateway.configFile)
         try {
-          await expectGone([pid])
+          await within(6_000, expectGone([pid]))
           const { pid: fresh } = await next.waitForState('victim', 'ready')
           expect(isAlive(fresh ?? 0)).toBe(true)
         } finally {

@@ -4,7 +4,7 @@ import { describe, expect } from 'vitest'
 import { descendantsOf, isAlive } from '../kit/processes.js'
 import { writeProgram } from '../kit/programs.js'
 import { freshFolder } from '../kit/run-folder.js'
-import { expectWithin, slowness } from '../kit/slowness.js'
+import { expectWithin, slowness, within } from '../kit/slowness.js'
 import { until } from '../kit/until.js'
 import { expectGone, faultRow } from './harness.js'
 
@@ -115,7 +115,8 @@ describe.concurrent('a server', () => {
         for (const sent of calls) sent.cancel()
       })
       await row.lift()
-      await until('no place is taken', async () => (await row.status()).inFlight === 0)
+      const isFree = async () => (await row.status()).inFlight === 0
+      await within(8_000, until('no place is taken', isFree))
     },
   )
 })

@@ -28,3 +28,11 @@ export async function quickestStart(start: () => Promise<number>, enoughMs: numb
 export async function expectWithin(ms: number, boundMs: number): Promise<void> {
   if (ms >= boundMs) expect(ms / (await slowness()), `took ${ms} ms`).toBeLessThan(boundMs)
 }
+
+/** The result of work that took less than that; see `expectWithin`. */
+export async function within<T>(boundMs: number, work: Promise<T>): Promise<T> {
+  const started = performance.now()
+  const result = await work
+  await expectWithin(performance.now() - started, boundMs)
+  return result
+}
